@@ -1,0 +1,51 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Build the collection, install the artefact where nothing of this checkout is, and render its documentation."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def main() -> int:
+    """Return 0 where the artefact is whole."""
+    with tempfile.TemporaryDirectory(prefix="virtnet-qos-artefact-") as scratch:
+        environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": scratch}
+
+        def ansible(tool: str, *arguments: str) -> str:
+            command = [str(BIN / f"ansible-{tool}"), *arguments]
+            done = subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+            return done.stdout
+
+        ansible("galaxy", "collection", "build", str(ROOT), "--output-path", scratch)
+        (artefact,) = Path(scratch).glob("virtnet-qos-*.tar.gz")
+        print(f"built {artefact.name}, {artefact.stat().st_size // 1024} KiB")
+        ansible("galaxy", "collection", "install", str(artefact), "--collections-path", scratch, "--offline")
+        installed = Path(scratch, "ansible_collections/virtnet/qos")
+        rendered = 0
+        for kind, folder, pattern in (("module", "plugins/modules", "[!_]*.py"), ("role", "roles", "*")):
+            for source in sorted((ROOT / folder).glob(pattern)):
+                name = f"virtnet.qos.{source.stem}"
+                text = ansible("doc", "-t", kind, name)
+                if name.upper() not in text.upper():
+                    raise SystemExit(f"ansible-doc -t {kind} {name} rendered nothing")
+                print(f"{kind} {name}: {len(text.splitlines())} lines of documentation")
+                rendered += 1
+        for playbook in sorted((installed / "playbooks").glob("*.yml")):
+            ansible("playbook", "--syntax-check", f"virtnet.qos.{playbook.stem}")
+            print(f"playbook virtnet.qos.{playbook.stem} is found by its name")
+    print(f"{rendered} documents rendered")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
