@@ -1,0 +1,26 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this document fragment is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """What every module that talks to libvirt has in common."""
+
+    DOCUMENTATION = r"""
+options:
+  uri:
+    description:
+      - The libvirt daemon to talk to, in the form that C(virsh --connect) takes.
+      - Session daemons, such as V(qemu:///session), cannot limit bandwidth and are refused.
+    type: str
+    default: qemu:///system
+requirements:
+  - python >= 3.9
+  - libvirt >= 9.0 with its Python binding (C(python3-libvirt) on Debian and Fedora)
+  - lxml (C(python3-lxml) on Debian and Fedora)
+"""

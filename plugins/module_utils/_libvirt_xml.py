@@ -1,0 +1,132 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What libvirt's XML says of NICs, networks and their bandwidth."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    DIRECTIONS,
+    NO_BANDWIDTH,
+    UNLIMITED,
+    Bandwidth,
+    Limit,
+    canonical,
+)
+
+try:
+    from lxml import etree
+except ImportError:
+    LXML_IMPORT_ERROR: str | None = traceback.format_exc()
+else:
+    LXML_IMPORT_ERROR = None
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A NIC of a domain, either of the running guest or of its persistent definition."""
+
+    mac: str
+    type: str
+    target: str | None = None
+    alias: str | None = None
+    network: str | None = None
+    portgroup: str | None = None
+    openvswitch: bool = False
+    # What the XML shows. In a running guest this is what is in effect, be it the NIC's own or its portgroup's.
+    shown: Bandwidth = NO_BANDWIDTH
+    # What the NIC has of its own. It replaces a portgroup's in both directions, they are never merged.
+    own: Bandwidth = NO_BANDWIDTH
+
+    def __str__(self) -> str:
+        return f"{self.mac} ({', '.join(name for name in (self.target, self.alias, self.type) if name)})"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain and its NICs by scope: ``live`` where it runs, ``config`` where it has a persistent definition."""
+
+    name: str
+    uuid: str
+    nics: Mapping[str, tuple[Nic, ...]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a virtual network says of bandwidth."""
+
+    name: str
+    forward: str = "none"
+    bandwidth: Bandwidth = NO_BANDWIDTH
+    portgroups: Mapping[str, Bandwidth] = field(default_factory=dict)
+    default_portgroup: str | None = None
+
+    def given_to(self, nic: Nic) -> Bandwidth:
+        """Return what a NIC without a bandwidth of its own is given when it is plugged in."""
+        return self.portgroups.get(nic.portgroup or self.default_portgroup or "", NO_BANDWIDTH)
+
+
+def read_nics(domain_xml: str) -> tuple[Nic, ...]:
+    """Return the NICs in the XML of a domain. ``own`` is what is shown; who knows better replaces it."""
+    return tuple(_read_nic(element) for element in _parse(domain_xml).iterfind("devices/interface"))
+
+
+def read_network(network_xml: str) -> Network:
+    """Return what the XML of a network says of bandwidth."""
+    root = _parse(network_xml)
+    forward = root.find("forward")
+    groups = {group.get("name", ""): group for group in root.iterfind("portgroup")}
+    return Network(
+        name=root.findtext("name", ""),
+        forward="none" if forward is None else forward.get("mode", "nat"),
+        bandwidth=read_bandwidth(root),
+        portgroups={name: read_bandwidth(group) for name, group in groups.items()},
+        default_portgroup=next((name for name, group in groups.items() if group.get("default") == "yes"), None),
+    )
+
+
+def read_bandwidth(parent: _Element) -> Bandwidth:
+    """Return the bandwidth of an element; an absent `<bandwidth>` and an empty one are the same."""
+    return Bandwidth(**{direction: _read_limit(parent.find(f"bandwidth/{direction}")) for direction in DIRECTIONS})
+
+
+def _read_limit(element: _Element | None) -> Limit:
+    if element is None:
+        return UNLIMITED
+    return canonical({name: int(element.get(name, "0")) for name in ("average", "peak", "burst", "floor")})
+
+
+def _read_nic(element: _Element) -> Nic:
+    def attribute(path: str, name: str) -> str | None:
+        found = element.find(path)
+        return None if found is None else found.get(name)
+
+    shown = read_bandwidth(element)
+    return Nic(
+        mac=(attribute("mac", "address") or "").lower(),
+        type=element.get("type", ""),
+        target=attribute("target", "dev"),
+        alias=attribute("alias", "name"),
+        network=attribute("source", "network"),
+        portgroup=attribute("source", "portgroup"),
+        openvswitch=attribute("virtualport", "type") == "openvswitch",
+        shown=shown,
+        own=shown,
+    )
+
+
+def _parse(text: str) -> _Element:
+    # The XML comes from libvirt, but titles, descriptions and metadata in it come from whoever may edit a guest.
+    return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
