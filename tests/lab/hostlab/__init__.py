@@ -1,0 +1,4 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The host lab: throw-away Debian hosts with libvirt, a guest and an uplink, in QEMU."""
