@@ -85,9 +85,6 @@ def main(arguments: list[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="virtnet-qos-lab-") as directory:
             return run(Path(directory), command, options)
-    except LabError as error:
-        print(f"kernel lab: {error}", file=sys.stderr)
-        return LAB_FAILED
     except Stopped as stopped:
         if stopped.signum != signal.SIGALRM:
             return 128 + stopped.signum
@@ -95,6 +92,9 @@ def main(arguments: list[str]) -> int:
         return TIMED_OUT
     except BrokenPipeError:  # whoever read our output has gone
         return 128 + signal.SIGPIPE
+    except (LabError, OSError, subprocess.SubprocessError) as error:
+        print(f"kernel lab: {error}", file=sys.stderr)
+        return LAB_FAILED
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -152,11 +152,12 @@ def run(lab: Path, command: list[str], options: argparse.Namespace) -> int:
         kill(process)
         if options.verbose:
             show(lab / "console")
-    if not (lab / "status").exists():
-        if not options.verbose:
-            show(lab / "console")
-        raise LabError("the kernel ended before the command did: its console, above, says why")
-    return int((lab / "status").read_text(encoding="ascii"))
+    status = lab / "status"
+    if status.exists():
+        return int(status.read_text(encoding="ascii"))
+    if not options.verbose:
+        show(lab / "console")
+    raise LabError("the kernel ended before the command did: its console, above, says why")
 
 
 def choose(kernel: str) -> str:

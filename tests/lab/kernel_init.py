@@ -41,7 +41,8 @@ def main(directory: str) -> None:
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True, env=environment)
     os.chdir(job["cwd"])
     status = run(job["command"], environment, sinks)
-    (lab / "status").write_text(str(status), encoding="ascii")
+    (lab / "unfinished").write_text(str(status), encoding="ascii")
+    (lab / "unfinished").rename(lab / "status")
     if in_uml:
         os.sync()
         LIBC.reboot(RB_POWER_OFF)
