@@ -13,7 +13,7 @@ Check mode, the diff, the result and the calls to libvirt all come from the same
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -86,25 +86,31 @@ def select(domain: Domain, interface: str, problems: Problems, path: str = "") -
     else:
         macs = {nic.mac: None for nic in everything if wanted in (nic.target, nic.alias)}
         if len(macs) > 1:
-            rule = f"it names more than one NIC of domain '{domain.name}': {_listed(everything, macs)}"
+            listed = _listed(nic for nic in _once(everything) if nic.mac in macs)
+            rule = f"it names more than one NIC of domain '{domain.name}': {listed}"
             problems.add(f"{path}interface", interface, rule, "name the one you mean by its MAC")
             return []
     if not macs and wanted.lower() != "all":
-        rule = f"domain '{domain.name}' has no such NIC; it has {_listed(everything) or 'none at all'}"
+        rule = f"domain '{domain.name}' has no such NIC; it has {_listed(_once(everything)) or 'none at all'}"
         problems.add(f"{path}interface", interface, rule, "name one of them by MAC, target device or alias")
     for scope in SCOPES:
         present = [nic.mac for nic in domain.nics.get(scope, ())]
         twice = [mac for mac in macs if present.count(mac) > 1]
         if twice:
-            listed = _listed(domain.nics[scope], twice)
+            listed = _listed(nic for nic in domain.nics[scope] if nic.mac in twice)
             rule = f"the {SCOPE_NAMES[scope]} of domain '{domain.name}' has NICs with the same MAC: {listed}"
             problems.add(f"{path}interface", interface, rule, "give each NIC a MAC of its own first")
             return []
     return list(macs)
 
 
-def _listed(nics: Sequence[Nic], macs: Any = None) -> str:
-    return ", ".join(dict.fromkeys(str(nic) for nic in nics if macs is None or nic.mac in macs))
+def _once(nics: Sequence[Nic]) -> Iterable[Nic]:
+    """Return each NIC as the first scope that has it shows it."""
+    return {nic.mac: nic for nic in reversed(nics)}.values()
+
+
+def _listed(nics: Iterable[Nic]) -> str:
+    return ", ".join(sorted(str(nic) for nic in nics))
 
 
 def plan(

@@ -1,0 +1,318 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The door against libvirt's own test driver, whose state lives in this process while a connection is open.
+
+That driver checks neither types nor limits nor floors, and it gives a NIC nothing of its portgroup: what only a real
+hypervisor does is in the host lab.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, Write
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError, NotApplied, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+
+libvirt = pytest.importorskip("libvirt")
+
+MAC = "52:54:00:00:00:01"
+OLD = Bandwidth(outbound=Limit(9))
+NEW = Bandwidth(Limit(100, 200, 64), Limit(50))
+FILE = """<node>
+  <network><name>prod</name><forward mode='route'/><bridge name='virbr7'/><ip address='192.0.2.1' prefix='24'/>
+    <bandwidth><inbound average='1000'/></bandwidth>
+    <portgroup name='web'><bandwidth><inbound average='5'/></bandwidth></portgroup></network>
+  <domain type='test' xmlns:test='http://libvirt.org/schemas/domain/test/1.0'><test:runstate>5</test:runstate>
+    <name>off</name><memory>65536</memory><os><type>hvm</type></os><devices>
+    <interface type='network'><mac address='52:54:00:00:00:11'/><source network='prod' portgroup='web'/></interface>
+    <interface type='user'><mac address='52:54:00:00:00:12'/><bandwidth><inbound average='7'/></bandwidth></interface>
+  </devices></domain>
+</node>"""
+
+
+def domain_xml(name: str) -> str:
+    nic = f"<interface type='bridge'><mac address='{MAC}'/><source bridge='br0'/>"
+    bandwidth = "<bandwidth><outbound average='9'/></bandwidth></interface>"
+    devices = f"<devices>{nic}{bandwidth}</devices>"
+    return f"<domain type='test'><name>{name}</name><memory>65536</memory><os><type>hvm</type></os>{devices}</domain>"
+
+
+@pytest.fixture
+def guest() -> Iterator[Any]:
+    """A running, persistent domain, as libvirt's own object."""
+    connection = libvirt.open("test:///default")
+    domain = connection.defineXML(domain_xml("web"))
+    domain.create()
+    yield domain
+    for left in connection.listAllDomains():
+        if left.name() == "web":
+            if left.isActive():
+                left.destroy()
+            left.undefine()
+    connection.close()
+
+
+def own(host: Host) -> dict[str, Bandwidth]:
+    return {scope: nics[0].own for scope, nics in host.domain("web").nics.items()}
+
+
+def change_of(host: Host, **writes: Bandwidth) -> Change:
+    domain = host.domain("web")
+    nic = domain.nics["live"][0]
+    return Change(domain.name, domain.uuid, nic, {scope: Write(OLD, after) for scope, after in writes.items()})
+
+
+def test_a_domain_is_found_by_name_and_by_uuid(guest: Any) -> None:
+    host = Host("test:///default")
+    by_name = host.domain("web")
+    assert by_name == host.domain(guest.UUIDString()) == host.domain(guest.UUIDString().upper())
+    assert sorted(by_name.nics) == ["config", "live"]
+    assert by_name.nics["live"][0].mac == MAC
+    assert by_name.nics["live"][0].own == by_name.nics["config"][0].own == OLD
+
+
+@pytest.mark.parametrize("name", ["nope", "11111111-2222-3333-4444-555555555555"])
+def test_an_unknown_domain_is_told_with_those_there_are(guest: Any, name: str) -> None:
+    with pytest.raises(HostError, match=f"domain '{name}': test:///default has no domain with this name or UUID"):
+        Host("test:///default").domain(name)
+    with pytest.raises(HostError, match=r"it has test, web\."):
+        Host("test:///default").domain(name)
+
+
+def test_a_transient_domain_has_no_definition() -> None:
+    connection = libvirt.open("test:///default")
+    domain = connection.createXML(domain_xml("brief"))
+    try:
+        assert list(Host("test:///default").domain("brief").nics) == ["live"]
+    finally:
+        domain.destroy()
+
+
+def test_a_file_of_domains_and_networks(tmp_path: Path) -> None:
+    path = tmp_path / "host.xml"
+    path.write_text(FILE)
+    host = Host(f"test://{path}")
+    domain = host.domain("off")
+    assert list(domain.nics) == ["config"]
+    grouped, user = domain.nics["config"]
+    assert (grouped.network, grouped.portgroup, grouped.own) == ("prod", "web", NO_BANDWIDTH)
+    assert (user.type, user.own) == ("user", Bandwidth(inbound=Limit(7)))
+    network = host.network("prod")
+    assert network is not None
+    assert (network.forward, network.bandwidth.inbound) == ("route", Limit(1000))
+    assert network.given_to(grouped) == Bandwidth(inbound=Limit(5))
+    assert host.network("prod") is network
+    assert host.network("nope") is None
+
+
+def test_a_change_is_written_where_it_says_and_nowhere_else(guest: Any) -> None:
+    host = Host("test:///default")
+    change = change_of(host, live=NEW)
+    assert host.converge([change]) == ([change], [])
+    assert own(host) == {"live": NEW, "config": OLD}
+    host.converge([change_of(host, config=NEW)])
+    assert own(host) == {"live": NEW, "config": NEW}
+
+
+def test_the_largest_rate_and_the_end_of_a_limit(guest: Any) -> None:
+    host = Host("test:///default")
+    largest = Bandwidth(Limit(2**32 - 1, 2**32 - 1, 4194303), Limit(2**32 - 1))
+    change = change_of(host, live=largest, config=largest)
+    assert host.converge([change]) == ([change], [])
+    cleared = replace(change, writes={scope: Write(largest, NO_BANDWIDTH) for scope in ("live", "config")})
+    assert host.converge([cleared]) == ([cleared], [])
+    assert own(host) == {"live": NO_BANDWIDTH, "config": NO_BANDWIDTH}
+
+
+def test_a_network_nic_that_shows_a_bandwidth_is_asked_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test driver shows what is the NIC's own; that it is asked, and only then, is seen here."""
+    asked = []
+
+    class Asking(Host):
+        def _get(self, domain: Any, mac: str, scope: str) -> Bandwidth:
+            asked.append((mac, scope))
+            return super()._get(domain, mac, scope)
+
+    connection = libvirt.open("test:///default")
+    nics = "".join(
+        f"<interface type='{kind}'><mac address='52:54:00:00:00:2{n}'/><source {kind}='default'/>{limit}</interface>"
+        for n, (kind, limit) in enumerate(
+            [
+                ("network", "<bandwidth><inbound average='5'/></bandwidth>"),
+                ("network", ""),
+                ("bridge", "<bandwidth><inbound average='5'/></bandwidth>"),
+            ]
+        )
+    )
+    head = "<domain type='test'><name>asked</name><memory>65536</memory><os><type>hvm</type></os>"
+    domain = connection.createXML(f"{head}<devices>{nics}</devices></domain>")
+    try:
+        read = Asking("test:///default").domain("asked").nics["live"]
+    finally:
+        domain.destroy()
+    assert asked == [("52:54:00:00:00:20", "live")]
+    assert [nic.own.inbound.average for nic in read] == [5, 0, 5]
+
+
+class Failing(Host):
+    """libvirt as it is where the writes to these scopes fail. The error is a real one: there is no such NIC."""
+
+    failing: tuple[str, ...] = ()
+    undo_fails = False
+    calls = 0
+
+    def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
+        self.calls += 1
+        undoing = bandwidth == OLD
+        if (scope in self.failing and not undoing) or (undoing and self.undo_fails):
+            mac = "52:54:00:00:00:99"
+        super()._set(domain, mac, scope, bandwidth, directions)
+
+
+def test_when_the_second_write_fails_the_first_is_taken_back(guest: Any) -> None:
+    host = Failing("test:///default")
+    host.failing = ("live",)
+    made, (failure,) = host.converge([change_of(host, live=NEW, config=NEW)])
+    assert made == []
+    assert own(host) == {"live": OLD, "config": OLD}
+    assert isinstance(failure, NotApplied)
+    assert not failure.stands
+    text = str(failure)
+    assert text.startswith(
+        f"Domain 'web', NIC {MAC} (testnet0, bridge): setting inbound and outbound of the running guest"
+    )
+    assert "libvirt error 8)" in text
+    assert text.endswith("The persistent definition was set back to what it was. Nothing of this NIC has changed.")
+
+
+def test_when_the_first_write_fails_the_second_is_not_tried(guest: Any) -> None:
+    host = Failing("test:///default")
+    host.failing = ("config",)
+    _made, (failure,) = host.converge([change_of(host, live=NEW, config=NEW)])
+    assert host.calls == 1
+    assert own(host) == {"live": OLD, "config": OLD}
+    assert "setting inbound and outbound of the persistent definition failed" in str(failure)
+    assert str(failure).endswith("Nothing of this NIC has changed.")
+
+
+def test_when_taking_back_fails_too_it_says_what_stands(guest: Any) -> None:
+    host = Failing("test:///default")
+    host.failing = ("live",)
+    host.undo_fails = True
+    _made, (failure,) = host.converge([change_of(host, live=NEW, config=NEW)])
+    assert own(host) == {"live": OLD, "config": NEW}
+    assert isinstance(failure, NotApplied)
+    assert failure.stands
+    assert "Setting the persistent definition back to what it was failed" in str(failure)
+    assert "It may have the new value" in str(failure)
+
+
+def test_one_nic_that_fails_does_not_keep_the_others(guest: Any) -> None:
+    host = Host("test:///default")
+    good = change_of(host, live=NEW)
+    bad = replace(good, nic=replace(good.nic, mac="52:54:00:00:00:99"))
+    made, failures = host.converge([bad, good])
+    assert made == [good]
+    assert len(failures) == 1
+    assert own(host)["live"] == NEW
+
+
+def test_a_domain_that_vanishes_before_it_is_written(guest: Any) -> None:
+    host = Host("test:///default")
+    change = change_of(host, live=NEW)
+    guest.destroy()
+    guest.undefine()
+    made, (failure,) = host.converge([change])
+    assert made == []
+    assert str(failure).startswith("Finding domain 'web' again failed: Domain not found")
+    assert "(libvirt error 42); the domain was undefined or shut off meanwhile." in str(failure)
+
+
+def test_a_guest_that_is_shut_off_before_it_is_written(guest: Any) -> None:
+    host = Host("test:///default")
+    change = change_of(host, live=NEW, config=NEW)
+    guest.destroy()
+    _made, (failure,) = host.converge([change])
+    assert own(host) == {"config": OLD}
+    assert "domain is not running (libvirt error 55)" in str(failure)
+
+
+@pytest.mark.parametrize(
+    ("uri", "remedy"),
+    [
+        ("qemu:///session", "use qemu:///system"),
+        ("qemu+ssh://kvm1.example.com/session", "use qemu+ssh://kvm1.example.com/system"),
+        ("qemu:///session?socket=/run/user/1000/x", "use qemu:///system?socket=/run/user/1000/x"),
+    ],
+)
+def test_a_session_is_refused(uri: str, remedy: str) -> None:
+    problems = Problems()
+    check_uri(uri, problems)
+    (problem,) = problems.found
+    assert problem.startswith(f"uri '{uri}': libvirt limits bandwidth only in its system daemon, not in a session")
+    assert remedy in problem
+
+
+@pytest.mark.parametrize("uri", ["qemu:///system", "qemu+tcp://session/system", "test:///default"])
+def test_a_system_daemon_is_not(uri: str) -> None:
+    problems = Problems()
+    check_uri(uri, problems)
+    assert not problems.found
+
+
+def test_no_socket(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match=r"No such file or directory.*libvirt is not running here.*systemctl start"):
+        Host(f"qemu+unix:///system?socket={tmp_path}/none")
+
+
+def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(path)
+        with pytest.raises(
+            HostError, match=r"Connection refused \(libvirt error 38\); nothing answers at this address"
+        ):
+            Host(f"qemu+unix:///system?socket={path}")
+
+
+def test_a_uri_that_no_driver_takes() -> None:
+    with pytest.raises(HostError, match="Connecting to test:///nowhere/at/all failed: "):
+        Host("test:///nowhere/at/all")
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "hint"),
+    [
+        (38, errno.EACCES, "this user may not open libvirt's socket: run the task with become=true"),
+        (38, errno.EPERM, "this user may not open libvirt's socket"),
+        (libvirt.VIR_ERR_AUTH_FAILED, -1, "libvirt did not let this user in: run the task with become=true"),
+        (libvirt.VIR_ERR_AUTH_UNAVAILABLE, -1, "libvirt did not let this user in"),
+        (29, -1, "this user may not do that"),
+        (88, -1, "this user may not do that"),
+        (107, -1, "the virtual network was restarted while the guest was plugged in"),
+        (1, -1, None),
+    ],
+)
+def test_what_to_do_about_an_error(code: int, number: int, hint: str | None) -> None:
+    error = libvirt.libvirtError("it failed")
+    error.err = (code, 7, "it failed", 2, "%s", "it failed", None, number, -1)
+    text = _libvirt_host._sentence("Doing it", error)
+    assert text.startswith(f"Doing it failed: it failed (libvirt error {code})")
+    assert (hint in text) if hint else text.endswith(").")
+
+
+def test_libvirt_prints_nothing_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HostError):
+        Host("test:///default").domain("nope")
+    assert capfd.readouterr() == ("", "")
