@@ -5,9 +5,11 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""From the tree that is to the tree that is wanted: ordered operations, each with its inverse.
+"""From the tree that is to the tree that is wanted: ordered operations.
 
 At every step a default class exists, and every VLAN that had a class has one. What is not different is not touched.
+The way back from any step is a plan, too: from what was reached to what was. A step knows what was before it, but the
+kernel cannot always go back in one step, since it takes no curve away.
 """
 
 from __future__ import annotations
@@ -30,11 +32,6 @@ class Step:
     key: int
     before: Any
     after: Any
-
-    @property
-    def inverse(self) -> Step:
-        """The step back. Where the kernel has none (it takes no curve away), `plan` from there knows the way."""
-        return replace(self, before=self.after, after=self.before)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,255 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import builtins
+import errno
+import json
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Curve, Foreign, ForeignFilter, HfscClass, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step, applied
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
+from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
+
+MAJOR = 0x1389
+
+
+class Tc:
+    """The door, with a tree behind it instead of a kernel."""
+
+    tree = Tree()
+    refuses = 0
+    meddled = False
+
+    def __init__(self, device: str, index: int, major: int) -> None:
+        self.device = device
+        self.major = major
+
+    def read(self) -> Tree:
+        if Tc.refuses == errno.ENODEV:
+            raise TcError(errno.ENODEV)
+        return Tree() if Tc.meddled else Tc.tree
+
+    def send(self, steps: list[Step], replace_root: bool = False) -> None:
+        if Tc.refuses:
+            raise TcError(Tc.refuses, step=steps[0])
+        Tc.tree = applied(Tc.tree, steps)
+
+    def drain(self, minor: int, seconds: float) -> int:
+        return 0
+
+
+@pytest.fixture(autouse=True)
+def door(monkeypatch: pytest.MonkeyPatch) -> type[Tc]:
+    monkeypatch.setattr(tc_hfsc_class, "Tc", Tc)
+    monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {"lo": 1, "eth0": 2, "bond0": 3, "we#ird": 4})
+    Tc.tree, Tc.refuses, Tc.meddled = Tree(), 0, False
+    return Tc
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def run(check: bool = False, **options: Any) -> dict[str, Any]:
+        args = {"device": "eth0", **options, "_ansible_check_mode": check, "_ansible_diff": True}
+        with patch_module_args(args), pytest.raises(SystemExit):
+            tc_hfsc_class.main()
+        result: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return result
+
+    return run
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"vlan": 100, "share": 60, "rt": "1gbit"},
+    {"vlan": 100, "share": 60},
+    {"vlan": 20, "ls": "1mbit", "rt": {"m1": "2mbit", "d": "10ms", "m2": "1mbit"}, "leaf": "none"},
+    {"default": True, "share": 40, "ul": "5gbit"},
+    {"default": True, "rt": "12.5MB/s"},
+    {"vlan": 20, "state": "absent"},
+    {"vlan": 100, "state": "absent"},
+    {"default": True, "state": "absent"},
+]
+
+
+def test_every_change_predicts_applies_and_then_is_silent(run: Any) -> None:
+    for options in CHANGES:
+        predicted, applied_now, again, predicted_again = (run(check=check, **options) for check in (1, 0, 0, 1))
+        assert predicted["changed"]
+        assert predicted == applied_now
+        assert predicted["actions"]
+        for silent in (again, predicted_again):
+            assert not silent["changed"]
+            assert silent["actions"] == []
+            assert silent["diff"] == {"before": "", "after": ""}
+            assert silent["script"] == applied_now["script"]
+    assert Tc.tree == Tree()
+
+
+def test_check_mode_changes_nothing(run: Any) -> None:
+    assert run(check=True, vlan=1, ls="1mbit")["changed"]
+    assert Tc.tree == Tree()
+
+
+def test_a_share_is_a_megabit(run: Any) -> None:
+    run(vlan=1, share=34359)
+    assert Tc.tree.classes[1] == HfscClass(ls=Curve(34359 * 125_000))
+
+
+def test_what_is_printed_can_be_pasted_back(run: Any) -> None:
+    first = run(vlan=1, ls={"m1": "800bit", "d": "1500us", "m2": "12.5MB/s"})
+    line = next(line for line in first["diff"]["after"].splitlines() if line.startswith("  ls "))
+    assert line == "  ls m1 800bit d 1.5ms m2 100mbit"
+    assert not run(vlan=1, ls={"m1": "800bit", "d": "1.5ms", "m2": "100mbit"})["changed"]
+
+
+TOO_FAST = "from 8bit to 34359738360bit"
+
+
+@pytest.mark.parametrize(
+    ("options", "fragments"),
+    [
+        ({"ls": "5"}, ["ls '5': a number without a unit is ambiguous"]),
+        ({"ls": 5}, ["ls '5': a number without a unit is ambiguous"]),
+        ({"ls": True}, ["ls 'True': not a rate"]),
+        ({"ls": ["1mbit"]}, ["not a rate"]),
+        ({"ls": "5furlongs"}, ["ls '5furlongs': 'furlongs' is not a unit"]),
+        ({"ls": "100Mbps"}, ["100mbit for megabits, or 100MB/s for megabytes"]),
+        ({"ls": "-1mbit"}, ["ls '-1mbit': a rate cannot be negative"]),
+        ({"ls": "0mbit"}, ["ls '0mbit': a rate cannot be zero"]),
+        ({"ls": "34359738361bit"}, [TOO_FAST, "the largest is"]),
+        ({"ls": "40gbit"}, [TOO_FAST]),
+        ({"ls": "7bit"}, [TOO_FAST, "the smallest is 8bit"]),
+        ({"ls": "1001bit"}, ["the nearest two are 1kbit or 1.008kbit"]),
+        ({"rt": {"m1": "1mbit", "m2": "1mbit"}}, ["rt.d: missing"]),
+        ({"rt": {"d": "1ms", "m2": "1mbit"}}, ["rt.m1: missing"]),
+        ({"rt": {"m1": "1mbit", "d": "1ms"}}, ["rt.m2: missing"]),
+        ({"rt": {}}, ["rt.m2: missing"]),
+        ({"rt": {"m1": "1Mb", "d": "1m", "m2": "0bit"}}, ["rt.m1 '1Mb'", "rt.d '1m'", "rt.m2 '0bit'"]),
+        ({"rt": {"m1": "1mbit", "d": "0ms", "m2": "1mbit"}}, ["rt.d '0ms': a time cannot be zero"]),
+        ({"rt": {"m2": "1mbit", "umax": 1500, "dmax": "1ms"}}, ["rt.umax: a curve has no such part", "rt.dmax"]),
+        ({"ul": "1mbit", "rt": "1mbit"}, ["ul '1mbit': an upper limit limits what ls gives, and there is no ls"]),
+        ({"ls": "1mbit", "ul": "1mbit", "rt": "2mbit"}, ["ul '1mbit': the limit is below the guarantee (rt 2mbit);"]),
+        (
+            {"ls": "1mbit", "ul": "2mbit", "rt": {"m1": "3mbit", "d": "1ms", "m2": "1mbit"}},
+            ["below the guarantee (rt m1 3mbit d 1ms m2 1mbit) at the start of a backlog"],
+        ),
+        ({}, ["ls: a class needs a part of the link"]),
+        ({"share": 1, "ls": "1mbit"}, ["share 1: share and ls are two ways to say the same"]),
+        ({"share": 0}, ["share 0: a share is a whole number from 1 to 34359"]),
+        ({"share": 34360}, ["share 34360"]),
+        ({"vlan": 0, "ls": "1mbit"}, ["vlan 0: a VLAN id is from 1 to 4094"]),
+        ({"vlan": 4095, "ls": "1mbit"}, ["vlan 4095"]),
+        ({"vlan": 1, "default": True, "ls": "1mbit"}, ["exactly one of vlan and default: true"]),
+        ({"vlan": None, "ls": "1mbit"}, ["exactly one of vlan and default: true"]),
+        ({"handle": "0:", "ls": "1mbit"}, ["handle '0:': not the handle of a root qdisc"]),
+        ({"handle": "ffff:", "ls": "1mbit"}, ["handle 'ffff:'"]),
+        ({"handle": "1389:1", "ls": "1mbit"}, ["handle '1389:1'"]),
+        ({"handle": "12345:", "ls": "1mbit"}, ["handle '12345:'"]),
+        ({"device": "eth9", "ls": "1mbit"}, ["device 'eth9': no such device; there are bond0, eth0, lo"]),
+        ({"device": "we#ird", "ls": "1mbit"}, ["tc -batch cannot read this name"]),
+        ({"vlan": 9999, "ls": "x", "ul": "1Mbps", "handle": "-"}, ["handle", "vlan 9999", "ls 'x'", "ul '1Mbps'"]),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_changed(
+    run: Any, options: dict[str, Any], fragments: list[str]
+) -> None:
+    for state in ("present",) if options.get("vlan", 1) == 1 else ("present", "absent"):
+        result = run(**{"vlan": 1, "state": state, **options})
+        assert result["failed"]
+        for fragment in fragments:
+            assert fragment in result["msg"]
+    assert Tc.tree == Tree()
+
+
+@pytest.mark.parametrize(
+    ("root", "remedy"),
+    [
+        ("htb 1:", "set replace_root: true to replace it with all that is below it (libvirt keeps"),
+        ("hfsc 1:", "set handle: '1:' to manage that one, or set replace_root: true"),
+        ("mq 8001:", "set replace_root: true"),
+    ],
+)
+def test_somebody_elses_root_is_refused_and_replaced_on_demand(run: Any, root: str, remedy: str) -> None:
+    Tc.tree = Tree(foreign=Foreign(root=root))
+    for check in (True, False):
+        result = run(vlan=1, ls="1mbit", check=check)
+        assert f"device 'eth0': its root qdisc is {root}, not hfsc 1389:" in result["msg"]
+        assert remedy in result["msg"]
+    assert not run(vlan=1, state="absent")["changed"]
+    assert not run(default=True, state="absent")["changed"]
+    replaced = run(vlan=1, ls="1mbit", replace_root=True, check=True)
+    assert replaced["diff"]["before"] == f"qdisc {root}, and all below it\n"
+
+
+def test_a_filter_in_our_place_is_refused(run: Any) -> None:
+    Tc.tree = Tree(foreign=Foreign(filters=(ForeignFilter("fw filter 0x1 at preference 4999", 4999),)))
+    assert "fw filter 0x1 at preference 4999 is in the way" in run(vlan=1, ls="1mbit")["msg"]
+
+
+def test_a_filter_that_points_to_the_class_keeps_it(run: Any) -> None:
+    run(vlan=1, ls="1mbit")
+    before = Tc.tree = Tree(
+        **{part: getattr(Tc.tree, part) for part in ("qdisc", "classes", "leaves", "lifts", "filters")},
+        foreign=Foreign(filters=(ForeignFilter("fw filter 0x1 at preference 7", 7, 1),)),
+    )
+    assert "fw filter 0x1 at preference 7 points to class 1" in run(vlan=1, state="absent")["msg"]
+    assert Tc.tree == before
+
+
+def test_the_default_class_goes_last(run: Any) -> None:
+    run(vlan=100, ls="1mbit")
+    assert "these still need it: class 64" in run(default=True, state="absent")["msg"]
+    run(vlan=100, state="absent")
+    result = run(default=True, state="absent")
+    assert result["actions"] == [
+        {"op": "delete", "object": "qdisc", "id": "1389:", "before": "hfsc, default class 1389:1388"}
+    ]
+    assert result["script"] == ""
+
+
+def test_no_permission_is_explained(run: Any) -> None:
+    Tc.refuses = errno.EPERM
+    message = run(vlan=1, ls="1mbit")["msg"]
+    assert message == (
+        "eth0: could not add qdisc 1389: (hfsc, default class 1389:1388): [Errno 1] Operation not permitted."
+        " Changing qdiscs needs CAP_NET_ADMIN: run the task with become: true. Nothing was changed."
+    )
+
+
+def test_a_device_that_vanishes_is_no_traceback(run: Any) -> None:
+    Tc.refuses = errno.ENODEV
+    assert run(vlan=1, ls="1mbit")["msg"] == "eth0: could not read its tree: [Errno 19] No such device."
+
+
+def test_somebody_who_changes_it_meanwhile_is_noticed(run: Any) -> None:
+    Tc.meddled = True
+    assert "something else changes it too" in run(vlan=1, ls="1mbit")["msg"]
+
+
+def test_a_missing_library_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tc_hfsc_class, "PYROUTE2_ERROR", "Traceback: no pyroute2")
+    assert "pyroute2 >= 0.7.2" in run(vlan=1, ls="1mbit")["msg"]
+
+
+def test_the_module_can_be_loaded_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("pyroute2"):
+            raise ImportError(name)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    from ansible_collections.virtnet.qos.plugins.module_utils import _tc_messages  # noqa: PLC0415
+
+    assert _tc_messages.__spec__
+    assert _tc_messages.__spec__.loader
+    fresh: dict[str, Any] = {"__name__": "fresh"}
+    exec(compile(_tc_messages.__spec__.loader.get_source(_tc_messages.__name__), "fresh", "exec"), fresh)  # type: ignore[attr-defined]  # noqa: S102
+    assert "ImportError" in fresh["PYROUTE2_ERROR"]
