@@ -13,7 +13,7 @@ Check mode, the diff, the result and the calls to libvirt all come from the same
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, Optional
 
@@ -22,6 +22,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     DIRECTIONS,
     NO_BANDWIDTH,
     RATES,
+    UNLIMITED,
     Bandwidth,
     Wanted,
 )
@@ -43,6 +44,9 @@ _INSTEAD = {
 }
 # networkCheckBandwidth in src/network/bridge_driver.c: the guarantee is a class on the bridge of the network.
 _FLOOR_FORWARDS = ("none", "nat", "route", "open")
+# What a device receives is policed, and a policer has no peak. A tap receives what its guest sends; a macvtap is not
+# turned round (virDomainNetTypeSharesHostView).
+_POLICED = {"tap": "outbound", "macvtap": "inbound"}
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 FindNetwork = Callable[[str], Optional[Network]]
@@ -69,6 +73,8 @@ class Change:
     uuid: str
     nic: Nic
     writes: Mapping[str, Write]
+    # The running guest is to be given its portgroup's bandwidth again, now that it loses its own.
+    rejoin: bool = False
 
 
 def select(domain: Domain, interface: str, problems: Problems, path: str = "") -> list[str]:
@@ -123,19 +129,34 @@ def plan(
     changes = []
     for mac in macs:
         scopes = {scope: nic for scope, nics in domain.nics.items() for nic in nics if nic.mac == mac}
-        writes = {}
+        named = scopes.get("live") or scopes["config"]
+        writes = {scope: Write(nic.own, wanted.of(nic.own)) for scope, nic in scopes.items()}
+        rejoin = False
+        found: dict[_Problem, list[str]] = {}
         for scope, nic in scopes.items():
-            write = Write(nic.own, wanted.of(nic.own))
-            if write.directions:
-                writes[scope] = write
-            if write.directions or not wanted.absent:
-                network = find_network(nic.network) if nic.network else None
-                where = f"{nic} in the {SCOPE_NAMES[scope]} of domain '{domain.name}'"
-                _check(_Case(scope, nic, network, wanted, write, where), problems)
-        if writes:
-            nic = scopes.get("live") or scopes["config"]
-            changes.append(Change(domain.name, domain.uuid, nic, writes))
+            if writes[scope].directions or not wanted.absent:
+                case = _Case(scope, nic, find_network(nic.network) if nic.network else None, wanted, writes[scope])
+                for problem in (*_type_problems(case), *_floor_problems(case), *_portgroup_problems(case)):
+                    found.setdefault(problem, []).append(SCOPE_NAMES[scope])
+                rejoin = rejoin or (scope == "live" and wanted.absent and not case.given.unlimited)
+        for problem, places in found.items():
+            where = f"{named} in the {' and the '.join(places)} of domain '{domain.name}'"
+            rule = f"{where} {problem.predicate}"
+            problems.add(f"{wanted.path}{problem.option}", problem.value, rule, problem.remedy)
+        changing = {scope: write for scope, write in writes.items() if write.directions}
+        if changing:
+            changes.append(Change(domain.name, domain.uuid, named, changing, rejoin))
     return changes
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Why a NIC cannot have what is wanted; the NIC is the subject of the predicate."""
+
+    option: str
+    value: str | None
+    predicate: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -147,86 +168,85 @@ class _Case:
     network: Network | None
     wanted: Wanted
     write: Write
-    where: str
+
+    @property
+    def kind(self) -> str:
+        """The type it turns out to be: what comes from a pool of virtual functions is defined as of type network."""
+        return "hostdev" if self.network and self.network.forward == "hostdev" else self.nic.type
+
+    @property
+    def given(self) -> Bandwidth:
+        """What its portgroup gives the NIC while it has nothing of its own."""
+        if self.scope == "live" and self.write.before.unlimited:
+            return self.nic.shown
+        return self.network.given_to(self.nic) if self.network else NO_BANDWIDTH
 
 
-def _check(case: _Case, problems: Problems) -> None:
-    # A NIC that is to come from a pool of virtual functions is defined as of type network.
-    kind = "hostdev" if case.network and case.network.forward == "hostdev" else case.nic.type
-    if kind in SHAPED_TYPES:
-        _check_floor(case, problems)
-        _check_portgroup(case, problems)
-    elif case.write.directions or any(not limit.unlimited for limit in case.wanted.limits.values()):
-        rule = f"{case.where} is of type {kind}, which libvirt does not limit"
-        remedy = _INSTEAD.get(kind, f"use a NIC of type {', '.join(SHAPED_TYPES)}")
-        problems.add(f"{case.wanted.path}interface", case.nic.mac, rule, remedy)
+def _type_problems(case: _Case) -> Iterator[_Problem]:
+    limiting = any(not limit.unlimited for limit in case.wanted.limits.values())
+    if case.kind not in SHAPED_TYPES and (case.write.directions or limiting):
+        remedy = _INSTEAD.get(case.kind, f"use a NIC of type {', '.join(SHAPED_TYPES)}")
+        yield _Problem("interface", case.nic.mac, f"is of type {case.kind}, which libvirt does not limit", remedy)
 
 
-def _check_floor(case: _Case, problems: Problems) -> None:
+def _floor_problems(case: _Case) -> Iterator[_Problem]:
     """Where one of these does not hold, libvirt writes a definition that it cannot read back."""
-    floor = case.write.after.inbound.floor if "inbound" in case.wanted.limits else 0
-    if not floor:
+    floor = case.wanted.limits.get("inbound", UNLIMITED).floor
+    if not floor or case.kind not in SHAPED_TYPES:
         return
     network = case.network
+    on = f"is on network '{case.nic.network}'"
     remedy = "drop the floor, or attach the NIC to a virtual network that has an inbound average"
     if case.nic.network is None:
-        rule = f"it needs a NIC of type network, and {case.where} is of type {case.nic.type}"
+        predicate = f"is of type {case.kind}, and a floor needs type network"
     elif network is None:
-        rule = f"it needs a virtual network, and network '{case.nic.network}' of {case.where} does not exist"
+        predicate = f"{on}, which does not exist, and a floor needs the network"
     elif network.forward not in _FLOOR_FORWARDS:
-        modes = ", ".join(_FLOOR_FORWARDS)
-        rule = f"it needs forward mode {modes}, and network '{network.name}' of {case.where} has {network.forward}"
+        predicate = f"{on} with forward mode {network.forward}, and a floor needs {', '.join(_FLOOR_FORWARDS)}"
     elif not network.bandwidth.inbound.average:
-        rule = f"it needs an inbound average on network '{network.name}' of {case.where}, which has none"
+        predicate = f"{on}, which has no inbound average, and a floor needs one"
         remedy = "set one on the network first, or drop the floor"
     elif floor > network.bandwidth.inbound.cap:
-        cap = RATE.format(network.bandwidth.inbound.cap, RATES)
-        rule = f"network '{network.name}' of {case.where} has only {cap} inbound to share out"
+        predicate = f"{on}, which has only {RATE.format(network.bandwidth.inbound.cap, RATES)} inbound to share out"
         remedy = "lower the floor, or raise the network's inbound average"
     else:
         return
-    problems.add(f"{case.wanted.path}inbound.floor", RATE.format(floor, RATES), rule, remedy)
+    yield _Problem("inbound.floor", RATE.format(floor, RATES), predicate, remedy)
 
 
-def _check_portgroup(case: _Case, problems: Problems) -> None:
+def _portgroup_problems(case: _Case) -> Iterator[_Problem]:
     """A NIC without a bandwidth of its own has its portgroup's; with one, it has nothing of the portgroup's."""
-    if case.wanted.absent:
-        return
     before, after = case.write.before, case.write.after
-    given = NO_BANDWIDTH
-    if case.scope == "config" and case.network:
-        given = case.network.given_to(case.nic)
-    elif case.scope == "live" and before.unlimited:
-        given = case.nic.shown
-    for direction in (direction for direction in DIRECTIONS if not given[direction].unlimited):
-        option = f"{case.wanted.path}{direction}"
-        limit = ", ".join(f"{name}: {value}" for name, value in given[direction].text().items())
-        source = f"the portgroup of {case.where} gives it {direction} {{{limit}}}"
+    # What the portgroup would give to a running guest whose NIC has its own comes back only with a restart.
+    if case.wanted.absent or case.kind not in SHAPED_TYPES or (case.scope == "live" and not before.unlimited):
+        return
+    for direction in (direction for direction in DIRECTIONS if not case.given[direction].unlimited):
+        limit = ", ".join(f"{name}: {value}" for name, value in case.given[direction].text().items())
+        gets = f"is given {direction} {{{limit}}} by its portgroup"
         if after.unlimited and direction in case.wanted.limits:
-            rule = f"{source}, from which a NIC cannot be exempted"
             remedy = "change the portgroup, or give the NIC a limit of its own in some direction"
-            problems.add(f"{option}.average", CLEAR, rule, remedy)
+            predicate = f"{gets}, from which a NIC cannot be exempted"
+            yield _Problem(f"{direction}.average", CLEAR, predicate, remedy)
         elif before.unlimited and not after.unlimited and direction not in case.wanted.limits:
-            rule = f"{source}, which a limit of its own takes away in both directions"
             remedy = f"name {direction} too, with that value to keep it or with average={CLEAR} to give it up"
-            problems.add(option, None, rule, remedy)
+            predicate = f"{gets}, which a limit of its own takes away in both directions"
+            yield _Problem(direction, None, predicate, remedy)
 
 
 def warnings(domain: Domain, macs: Sequence[str], wanted: Wanted) -> list[str]:
     """Return what libvirt takes without a word and does not do."""
-    outbound = wanted.limits.get("outbound")
-    if not outbound or not outbound.peak:
-        return []
-    # What a tap receives from its guest is policed, and a policer has no peak. A macvtap is not turned round
-    # (virDomainNetTypeSharesHostView), and Open vSwitch makes the peak its max-rate.
-    nics = [nic for scope in SCOPES for nic in domain.nics.get(scope, ()) if nic.mac in macs]
-    policed = dict.fromkeys(nic.mac for nic in nics if nic.type != "direct" and not nic.openvswitch)
-    if not policed:
-        return []
-    return [
-        f"{wanted.path}outbound.peak {RATE.format(outbound.peak, RATES)}: libvirt ignores the outbound peak on tap "
-        f"devices, the average is what holds for {', '.join(policed)}."
-    ]
+    nics = [nic for nic in _once([nic for scope in SCOPES for nic in domain.nics.get(scope, ())]) if nic.mac in macs]
+    said = []
+    for device, direction in _POLICED.items():
+        peak = wanted.limits.get(direction, UNLIMITED).peak
+        # Open vSwitch polices nothing itself, and makes the peak its max-rate.
+        policed = [nic.mac for nic in nics if not nic.openvswitch and (nic.type == "direct") == (device == "macvtap")]
+        if peak and policed:
+            said.append(
+                f"{wanted.path}{direction}.peak {RATE.format(peak, RATES)}: libvirt ignores the {direction} peak on "
+                f"{device} devices, the average is what holds for {', '.join(sorted(policed))}."
+            )
+    return said
 
 
 def results(changes: Sequence[Change]) -> list[dict[str, Any]]:

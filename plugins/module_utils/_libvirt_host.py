@@ -23,6 +23,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Domain,
     Network,
     Nic,
+    nic_without_bandwidth,
     read_network,
     read_nics,
 )
@@ -164,6 +165,16 @@ class Host:
     def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
         domain.setInterfaceParameters(mac, to_parameters(bandwidth, directions), _flag(scope))
 
+    def _rejoin(self, domain: Any, mac: str) -> None:
+        """Plug a running NIC anew without a bandwidth of its own: that is when libvirt gives it its portgroup's.
+
+        Clearing its own alone leaves it unlimited until the guest is restarted.
+        """
+        # The XML for a migration is that of the running guest, but as it was defined: of type network, and without
+        # what its portgroup gives. The ordinary live XML would turn all of that into the NIC's own.
+        xml = nic_without_bandwidth(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE), mac)
+        domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
     def _apply(self, change: Change) -> None:
         """Write both scopes of a NIC, or neither.
 
@@ -179,7 +190,10 @@ class Host:
                 continue
             tried.append(scope)
             try:
-                self._set(domain, change.nic.mac, scope, write.after, write.directions)
+                if scope == "live" and change.rejoin:
+                    self._rejoin(domain, change.nic.mac)
+                else:
+                    self._set(domain, change.nic.mac, scope, write.after, write.directions)
             except libvirt.libvirtError as error:
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 doing = f"Domain '{change.domain}', NIC {change.nic}: setting {what}"

@@ -83,6 +83,16 @@ def read_nics(domain_xml: str) -> tuple[Nic, ...]:
     return tuple(_read_nic(element) for element in _parse(domain_xml).iterfind("devices/interface"))
 
 
+def nic_without_bandwidth(domain_xml: str, mac: str) -> str:
+    """Return the XML of this NIC as it stands in the XML of its domain, but without a `<bandwidth>`."""
+    for element in _parse(domain_xml).iterfind("devices/interface"):
+        if _read_nic(element).mac == mac:
+            for bandwidth in element.findall("bandwidth"):
+                element.remove(bandwidth)
+            return etree.tostring(element, encoding="unicode")
+    raise LookupError(mac)
+
+
 def read_network(network_xml: str) -> Network:
     """Return what the XML of a network says of bandwidth."""
     root = _parse(network_xml)

@@ -54,6 +54,7 @@ options:
       peak:
         description:
           - The highest rate, for as long as O(inbound.burst) lasts. Not below O(inbound.average), which it needs.
+          - libvirt ignores it on macvtap devices, and the module then warns.
         type: str
       burst:
         description:
@@ -81,7 +82,7 @@ options:
       peak:
         description:
           - The highest rate, not below O(outbound.average), which it needs.
-          - libvirt ignores it on tap devices, and the module then warns. It holds for macvtap and Open vSwitch.
+          - libvirt ignores it on tap devices other than those of Open vSwitch, and the module then warns.
         type: str
       burst:
         description:

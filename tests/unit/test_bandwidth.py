@@ -23,7 +23,11 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     parse_wanted,
     to_parameters,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import read_network, read_nics
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
+    nic_without_bandwidth,
+    read_network,
+    read_nics,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 RATE_STEPS = st.integers(RATES.smallest, RATES.largest)
@@ -148,6 +152,19 @@ def test_what_a_network_gives_to_a_nic() -> None:
     assert given_to("") == Bandwidth(outbound=Limit(6))
     # libvirt takes a portgroup that does not exist as none, and does not fall back to the default one.
     assert given_to(" portgroup='nope'") == NO_BANDWIDTH
+
+
+def test_a_nic_is_taken_out_of_its_domain_without_its_bandwidth() -> None:
+    nics = "".join(
+        f"<interface type='bridge'><mac address='52:54:00:00:00:0{n}'/><source bridge='br{n}'/>"
+        "<bandwidth><inbound average='5'/></bandwidth><model type='virtio'/></interface>\n"
+        for n in (1, 2)
+    )
+    xml = nic_without_bandwidth(f"<domain><devices>{nics}</devices></domain>", "52:54:00:00:00:02")
+    assert xml.strip() == (
+        '<interface type="bridge"><mac address="52:54:00:00:00:02"/><source bridge="br2"/>'
+        '<model type="virtio"/></interface>'
+    )
 
 
 def test_an_entity_in_a_domain_is_not_resolved() -> None:

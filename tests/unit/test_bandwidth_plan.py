@@ -248,19 +248,28 @@ def test_a_floor_that_can_be_guaranteed(forward: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "network", "sentence"),
     [
-        (nic(1, "bridge"), None, "inbound.floor '1.6mbit': it needs a NIC of type network, and 52:54:00:00:00:01"),
-        (nic(1, "network", network="prod"), None, "it needs a virtual network, and network 'prod' of"),
-        (nic(1, "bridge", network="prod"), replace(CAPPED, forward="bridge"), "it needs forward mode none, nat, route"),
-        (nic(1, "network", network="prod"), GROUPED, "it needs an inbound average on network 'prod'"),
+        (nic(1, "bridge"), None, "is of type bridge, and a floor needs type network"),
+        (nic(1, "network", network="prod"), None, "is on network 'prod', which does not exist"),
+        (
+            nic(1, "bridge", network="prod"),
+            replace(CAPPED, forward="bridge"),
+            "with forward mode bridge, and a floor needs none, nat, route, open; drop the floor",
+        ),
+        (
+            nic(1, "network", network="prod"),
+            GROUPED,
+            "is on network 'prod', which has no inbound average, and a floor needs one; set one on",
+        ),
         (
             nic(1, "network", network="prod"),
             replace(CAPPED, bandwidth=Bandwidth(inbound=Limit(199))),
-            "network 'prod' of 52:54:00:00:00:01 (network)",
+            "which has only 1.592mbit inbound to share out; lower the floor",
         ),
     ],
 )
 def test_a_floor_that_cannot(scope: str, kind: Nic, network: Network | None, sentence: str) -> None:
     (problem,) = problems_of(scope, kind, FLOOR, network)
+    assert problem.startswith("inbound.floor '1.6mbit': 52:54:00:00:00:01 (")
     assert sentence in problem
 
 
@@ -273,8 +282,8 @@ class TestPortgroup:
 
     def test_a_limit_in_one_direction_would_take_the_other_away(self, scope: str) -> None:
         (problem,) = problems_of(scope, self.nic(scope), INBOUND, GROUPED)
-        assert "outbound: the portgroup of 52:54:00:00:00:01 (network)" in problem
-        assert "gives it outbound {average: 48kbit}, which a limit of its own takes away in both" in problem
+        assert problem.startswith("outbound: 52:54:00:00:00:01 (network) in the ")
+        assert "is given outbound {average: 48kbit} by its portgroup, which a limit of its own takes away" in problem
         assert "name outbound too, with that value to keep it or with average=unlimited" in problem
 
     def test_both_directions_named_are_taken(self, scope: str) -> None:
@@ -287,24 +296,43 @@ class TestPortgroup:
 
     def test_unlimited_cannot_override_it(self, scope: str) -> None:
         (problem,) = problems_of(scope, self.nic(scope), Wanted({"inbound": UNLIMITED}), GROUPED)
-        assert "inbound.average 'unlimited': the portgroup of" in problem
-        assert "from which a NIC cannot be exempted; change the portgroup" in problem
+        assert problem.startswith("inbound.average 'unlimited': 52:54:00:00:00:01 (network) in the ")
+        assert "by its portgroup, from which a NIC cannot be exempted; change the portgroup" in problem
 
     def test_absent_gives_the_nic_back_to_it(self, scope: str) -> None:
         absent = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True)
         assert not problems_of(scope, self.nic(scope), absent, GROUPED)
-        assert not problems_of(scope, self.nic(scope, Bandwidth(inbound=Limit(9))), absent, GROUPED)
+        domain = Domain("d", "u", {scope: (self.nic(scope, Bandwidth(inbound=Limit(9))),)})
+        problems = Problems()
+        (change,) = plan(domain, [nic(1).mac], absent, {"prod": GROUPED}.get, problems)
+        assert not problems.found
+        # Only a running guest has to be plugged in anew for that.
+        assert change.rejoin == (scope == "live")
+        (change,) = plan(domain, [nic(1).mac], absent, {"prod": CAPPED}.get, problems)
+        assert not change.rejoin
 
 
-def test_an_outbound_peak_is_ignored_on_taps_only() -> None:
-    wanted = Wanted({"outbound": Limit(100, peak=200)}, path="policies[3].")
-    nics = (nic(1, "network"), nic(2, "direct"), nic(3, "bridge", openvswitch=True))
-    domain = Domain("d", "u", {"live": nics, "config": nics})
-    (warning,) = warnings(domain, [nic.mac for nic in nics], wanted)
-    assert warning.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
-    assert warning.endswith("holds for 52:54:00:00:00:01.")
-    assert warnings(domain, [nics[1].mac, nics[2].mac], wanted) == []
-    assert warnings(domain, [nics[0].mac], INBOUND) == []
+def test_what_is_wrong_in_both_scopes_is_said_once() -> None:
+    domain = Domain("d", "u", {"live": (nic(1, "user", target="vnet0"),), "config": (nic(1, "user"),)})
+    problems = Problems()
+    plan(domain, [nic(1).mac], INBOUND, no_network, problems)
+    (problem,) = problems.found
+    named = "52:54:00:00:00:01 (vnet0, user) in the running guest and the persistent definition of domain 'd'"
+    assert f"{named} is of type user" in problem
+
+
+def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
+    both = Wanted({"inbound": Limit(50, peak=100), "outbound": Limit(100, peak=200)}, path="policies[3].")
+    live = (nic(1, "network"), nic(2, "direct"), nic(3, "bridge", openvswitch=True))
+    # A NIC in a pool of macvtaps is defined as of type network: what it is in the running guest is what counts.
+    domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
+    tap, macvtap = warnings(domain, [nic.mac for nic in live], both)
+    assert tap.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
+    assert tap.endswith("holds for 52:54:00:00:00:01.")
+    assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")
+    assert macvtap.endswith("holds for 52:54:00:00:00:02.")
+    assert warnings(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)})) == []
+    assert warnings(domain, [live[2].mac], both) == []
 
 
 def test_scopes_that_change_alike_are_one_entry() -> None:

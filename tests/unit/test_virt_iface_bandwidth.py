@@ -294,20 +294,27 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ),
     (
         {"interface": "all", "outbound": {"average": "1mbit"}},
-        ["52:54:00:00:00:03 (testnet2, user) in the running guest"],
+        ["52:54:00:00:00:03 (testnet2, user) in the running guest and the persistent definition of domain 'web'"],
     ),
-    ({"inbound": {"floor": "8kbit"}}, ["inbound.floor '8kbit': it needs a NIC of type network", "drop the floor"]),
+    (
+        {"inbound": {"floor": "8kbit"}},
+        ["inbound.floor '8kbit'", "is of type bridge, and a floor needs type network; drop"],
+    ),
     (
         {"interface": "52:54:00:00:00:02", "inbound": {"floor": "9mbit"}},
-        ["inbound.floor '9mbit': network 'capped' of", "has only 8mbit inbound to share out; lower the floor"],
+        ["inbound.floor '9mbit'", "is on network 'capped', which has only 8mbit inbound to share out; lower the floor"],
     ),
     (
         {"interface": "52:54:00:00:00:05", **GOOD},
-        ["outbound: the portgroup of 52:54:00:00:00:05", "name outbound too, with that value"],
+        [
+            "outbound: 52:54:00:00:00:05",
+            "is given outbound {average: 48kbit} by its portgroup",
+            "name outbound too, with",
+        ],
     ),
     (
         {"interface": "52:54:00:00:00:05", "outbound": {"average": "unlimited"}},
-        ["outbound.average 'unlimited': the portgroup of", "a NIC cannot be exempted"],
+        ["outbound.average 'unlimited': 52:54:00:00:00:05", "by its portgroup, from which a NIC cannot be exempted"],
     ),
 ]
 
