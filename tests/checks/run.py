@@ -153,8 +153,8 @@ def main() -> int:
         for skipped in outcome.skipped:
             print(f"{'':9} {'':25} skipped: {skipped}")
     failed = sum(not outcome.passed for outcome in outcomes)
-    skipped = sum(len(outcome.skipped) for outcome in outcomes)
-    print(f"\n{len(outcomes) - failed} passed, {failed} failed, {skipped} skipped")
+    total_skipped = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"\n{len(outcomes) - failed} passed, {failed} failed, {total_skipped} skipped")
     return 1 if failed or not outcomes else 0
 
 
