@@ -14,7 +14,9 @@ from .locks import held
 
 DEVICE = Path("/dev/kvm")
 PROBE_TIMEOUT = 10.0
-ARGUMENTS = {"kvm": ["-accel", "kvm", "-cpu", "host"], "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"]}
+# One thread: with several, a processor may run code that another has just replaced, and Linux replaces its own code
+# whenever a hook comes or goes (a qdisc, a netfilter rule, a KVM guest). It then dies of an int3, or hangs.
+ARGUMENTS = {"kvm": ["-accel", "kvm", "-cpu", "host"], "tcg": ["-accel", "tcg,thread=single", "-cpu", "max"]}
 
 
 def choose(image: Image) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from . import image, inventory, paths, progress, ready, recipe, ssh, state, vm
 from .errors import LabError, require
 from .locks import held
+
+# Any other exception is a mistake of the lab itself.
+EXPECTED = (LabError, OSError, subprocess.SubprocessError)
 
 DESCRIPTION = """\
 Throw-away Debian hosts with libvirt, for tests: each is a QEMU virtual machine with
@@ -41,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--release", choices=recipe.RELEASES, default="trixie", help="Debian release (default: trixie)")
     up.add_argument("--guest", action=argparse.BooleanOptionalAction, default=True, help="start guest1 (default: yes)")
     up.add_argument("--memory", type=int, default=1536, metavar="MiB", help="of each host (default: 1536)")
-    up.add_argument("--cpus", type=int, default=2, metavar="N", help="of each host (default: 2)")
+    up.add_argument("--cpus", type=int, default=1, metavar="N", help="of each host (default: 1)")
     up.add_argument("--timeout", type=float, default=600, metavar="S", help="from boot to ready (default: 600)")
 
     down = commands.add_parser("down", help="end hosts and throw away their disks")
@@ -74,9 +78,16 @@ def up(options: argparse.Namespace) -> None:
         state.directory(name)
     with ThreadPoolExecutor(len(options.names)) as pool:
         tasks = [pool.submit(up_one, name, options) for name in dict.fromkeys(options.names)]
-    failures = [str(error) for error in (task.exception() for task in tasks) if error]
-    if failures:
-        raise LabError("\n".join(failures))
+        try:
+            errors = [error for error in (task.exception() for task in tasks) if error]
+        except KeyboardInterrupt:
+            progress.interrupt()
+            raise
+    for error in errors:
+        if not isinstance(error, EXPECTED):
+            raise error
+    if errors:
+        raise LabError("\n".join(map(str, errors)))
 
 
 def up_one(name: str, options: argparse.Namespace) -> None:
@@ -179,9 +190,11 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 def main() -> int:
     options = parser().parse_args()
+    # Being told to end is being interrupted: what was begun is ended too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return COMMANDS[options.command](options) or 0
-    except LabError as error:
+    except EXPECTED as error:
         print(f"host.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

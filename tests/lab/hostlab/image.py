@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +48,14 @@ def ensure(release: str) -> Image:
     require("mmdebstrap", "mke2fs")
     if os.geteuid() != 0:
         raise LabError(f"building the {release} image unpacks a Debian system, which needs root: sudo, once")
-    with held(paths.images() / f"{release}.lock", f"{release} image: another build of it is under way", BUILD_TIMEOUT):
+    with _building(release, BUILD_TIMEOUT):
         if not image.directory.is_dir():
             _build(release, image)
     return image
+
+
+def _building(release: str, timeout: float) -> AbstractContextManager[None]:
+    return held(paths.images() / f"{release}.lock", f"{release} image: another build of it is under way", timeout)
 
 
 def _build(release: str, image: Image) -> None:
@@ -124,4 +129,7 @@ def clean() -> None:
     running = [host.name for host in state.all_hosts() if host.alive()]
     if running:
         raise LabError(f"hosts run on the images: {', '.join(running)}; end them first with: down --all")
-    shutil.rmtree(paths.images())
+    for release in recipe.RELEASES:
+        with _building(release, timeout=1):
+            for directory in paths.images().glob(f"{release}-*"):
+                shutil.rmtree(directory)

@@ -15,11 +15,17 @@ from .errors import LabError
 HEARTBEAT = 15.0
 _began = time.monotonic()
 _lock = threading.Lock()
+_interrupted = threading.Event()
 
 
 def say(text: str) -> None:
     with _lock:
         print(f"[{time.monotonic() - _began:6.1f} s] {text}", file=sys.stderr, flush=True)
+
+
+def interrupt() -> None:
+    """Ends every wait, in whatever thread."""
+    _interrupted.set()
 
 
 def wait(
@@ -35,4 +41,5 @@ def wait(
         if now >= beat:
             say(f"{what}: still waiting after {now - start:.0f} s")
             beat = now + HEARTBEAT
-        time.sleep(every)
+        if _interrupted.wait(every):
+            raise LabError(f"{what}: interrupted")

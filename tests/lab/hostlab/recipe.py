@@ -14,8 +14,9 @@ DISK_SIZE = "4G"
 
 # What a host has before any role runs.
 PACKAGES = (
-    # zstd and xz-utils unpack the kernel and its modules.
-    *("linux-image-cloud-amd64", "systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps", "zstd", "xz-utils"),
+    *("linux-image-cloud-amd64", "systemd", "systemd-sysv", "udev", "dbus", "kmod", "procps"),
+    # These unpack the kernel and its modules, each release's in its own way.
+    *("lz4", "zstd", "xz-utils"),
     *("openssh-server", "sudo", "python3", "python3-apt", "busybox-static"),
     *("iproute2", "iputils-ping", "ethtool", "iperf3", "tcpdump"),
     *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "qemu-system-x86"),

@@ -34,6 +34,8 @@ def options(host: Host) -> list[str]:
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": host.name,
         "IdentitiesOnly": "yes",
+        # A host that restarts takes no leave.
+        "ServerAliveInterval": "10",
     }
     return ["-F", "/dev/null", *(word for name, value in settings.items() for word in ("-o", f"{name}={value}"))]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 UNPACKERS = {
     b"\x28\xb5\x2f\xfd": ["zstd", "-dcq"],
     b"\xfd7zXZ": ["xz", "-dcq", "--single-stream"],
-    b"\x1f\x8b": ["gzip", "-dcq"],
+    b"\x02\x21\x4c\x18": ["lz4", "-dcq"],
 }
 
 
