@@ -45,13 +45,12 @@ _REPLUG = (
 
 
 class HostError(Exception):
-    """libvirt could not do what it was asked. The text is for users and carries libvirt's own."""
+    """libvirt could not do what it was asked. The text is for users and carries libvirt's own.
 
+    ``stands`` tells whether some of a change that failed could not be taken back.
+    """
 
-class NotApplied(HostError):
-    """A change that failed. ``stands`` tells whether some of it could not be taken back."""
-
-    def __init__(self, message: str, stands: bool) -> None:
+    def __init__(self, message: str, stands: bool = False) -> None:
         super().__init__(message)
         self.stands = stands
 
@@ -198,7 +197,7 @@ class Host:
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 doing = f"Domain '{change.domain}', NIC {change.nic}: setting {what}"
                 undone, stands = self._take_back(domain, change, tried)
-                raise NotApplied(f"{_sentence(doing, error)} {undone}", stands) from error
+                raise HostError(f"{_sentence(doing, error)} {undone}", stands) from error
 
     def _take_back(self, domain: Any, change: Change, tried: list[str]) -> tuple[str, bool]:
         """Set the scopes that were tried to what they had; return a sentence on what stands, and whether anything does.
@@ -214,6 +213,9 @@ class Host:
                     self._set(domain, change.nic.mac, scope, write.before, write.directions)
                     said.append(f"The {SCOPE_NAMES[scope]} was set back to what it was.")
             except libvirt.libvirtError as error:
+                # A guest that went away took the change with it.
+                if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                    continue
                 stands = True
                 doing = f"Setting the {SCOPE_NAMES[scope]} back to what it was"
                 said.append(f"{_sentence(doing, error)} It may have the new value.")

@@ -290,7 +290,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     failures: list[HostError] = []
     if not module.check_mode:
         changes, failures = host.converge(changes)
-    result = {"changed": bool(changes), "interfaces": results(changes)}
+    stands = any(failure.stands for failure in failures)
+    result = {"changed": bool(changes) or stands, "interfaces": results(changes)}
     if module._diff:
         result["diff"] = diff(changes)
     if failures:
