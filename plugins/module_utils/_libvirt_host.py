@@ -76,10 +76,6 @@ class Host:
         with _explained(f"Connecting to {uri}"):
             self._connection = libvirt.open(uri)
 
-    def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
     def domain(self, name: str) -> Domain:
         """Return the domain with this name or UUID."""
         with _explained(f"Reading domain '{name}' on {self._uri}"):

@@ -66,6 +66,7 @@ options:
           - The rate that is guaranteed to the NIC.
           - Only for NICs of type network, on a network with forward mode V(none), V(nat), V(route) or V(open) that
             has an inbound average itself. libvirt guarantees it for IPv4 only.
+          - libvirt refuses floors that add up to more than the network has, but only while the guest is running.
         type: str
   outbound:
     description:
@@ -94,6 +95,7 @@ options:
         is needed.
       - V(absent) takes from the NIC the bandwidth of its own in both directions. Neither O(inbound) nor O(outbound)
         is allowed.
+      - With V(absent), a NIC of a running guest gets at once what the portgroup of its network gives, if anything.
     type: str
     choices:
       - present
