@@ -1,0 +1,474 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
+from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
+
+Module = Any
+Wire = Any
+SO_RCVBUFFORCE = 33
+
+ROOT = "qdisc hfsc 1389: root default 1388"
+LEAF = "limit 10240p flows 1024 quantum 1514 target 5ms interval 100ms memory_limit 32Mb ecn drop_batch 64"
+U32 = "filter parent 1389: protocol 802.1Q pref 4998 u32 chain 0"
+LIFTER = f"""\
+{U32}
+{U32} fh 800: ht divisor 1
+{U32} fh 800::800 order 2048 key ht 800 bkt 0 terminal flowid not_in_hw
+  match 00008100/0000ffff at -8
+\taction order 1: vlan  push id 1 protocol 802.1Q priority 0 pipe
+\taction order 2: vlan  pop continue"""
+FLOWER = "filter parent 1389: protocol 802.1Q pref 4999 flower chain 0"
+
+
+def flower(vlan: int) -> str:
+    return f"{FLOWER} handle 0x{vlan:x} classid 1389:{vlan:x}\n  vlan_id {vlan}\n  not_in_hw"
+
+
+def four_ways(module: Module, **options: Any) -> dict[str, Any]:
+    predicted, applied, again, predicted_again = (module(check=check, **options) for check in (1, 0, 0, 1))
+    assert predicted == applied, predicted.get("msg", applied.get("msg"))
+    assert applied["changed"]
+    for silent in (again, predicted_again):
+        assert not silent["changed"]
+        assert silent["actions"] == []
+        assert silent["diff"] == {"before": "", "after": ""}
+        assert silent["script"] == applied["script"]
+    return applied
+
+
+def leaf(minor: int) -> str:
+    return f"qdisc fq_codel {minor:x}: parent 1389:{minor:x} {LEAF}"
+
+
+def test_a_life(wire: Wire, module: Module) -> None:
+    four_ways(module, vlan=100, ls="10mbit", ul={"m1": "20mbit", "d": "10ms", "m2": "15mbit"})
+    limited = "class hfsc 1389:64 parent 1389: leaf 64: ls m1 0bit d 0us m2 10Mbit ul m1 20Mbit d 10ms m2 15Mbit"
+    implicit = "class hfsc 1389:1388 parent 1389: leaf 1388: ls m1 0bit d 0us m2 10Mbit"
+    root_class = "class hfsc 1389: root"
+    assert wire.tree().splitlines() == [
+        *(ROOT, leaf(0x64), leaf(0x1388)),
+        *(*LIFTER.splitlines(), FLOWER, *flower(100).splitlines()),
+        *(f"{root_class} ", f"{implicit} ", f"{limited} "),
+    ]
+
+    # In place: added to, and changed
+    four_ways(module, vlan=100, ls="20mbit", rt="8bit", ul={"m1": "20mbit", "d": "10ms", "m2": "15mbit"})
+    assert "1389:64 parent 1389: leaf 64: rt m1 0bit d 0us m2 8bit ls m1 0bit d 0us m2 20Mbit ul" in wire.tree()
+
+    # Made anew, with and without a leaf
+    assert four_ways(module, vlan=100, rt="1gbit")["actions"][0]["op"] == "recreate"
+    assert "class hfsc 1389:64 parent 1389: leaf 64: rt m1 0bit d 0us m2 1Gbit " in wire.tree()
+    four_ways(module, vlan=100, rt="1gbit", leaf="none")
+    assert "class hfsc 1389:64 parent 1389: rt m1 0bit d 0us m2 1Gbit " in wire.tree()
+    assert four_ways(module, vlan=100, share=3, leaf="none")["actions"][0]["op"] == "recreate"
+    assert "class hfsc 1389:64 parent 1389: ls m1 0bit d 0us m2 3Mbit " in wire.tree()
+    assert implicit in wire.tree()
+
+    # The default class
+    four_ways(module, default=True, share=40, ul="5gbit")
+    assert "1389:1388 parent 1389: leaf 1388: ls m1 0bit d 0us m2 40Mbit ul m1 0bit d 0us m2 5Gbit " in wire.tree()
+    assert four_ways(module, default=True, share=40)["actions"][0]["op"] == "recreate"
+    assert "1389:1388 parent 1389: leaf 1388: ls m1 0bit d 0us m2 40Mbit " in wire.tree()
+    assert wire.tree().splitlines()[0] == ROOT
+
+    # The smallest and the largest of everything
+    four_ways(module, vlan=1, ls={"m1": "0bit", "d": "1us", "m2": "8bit"})
+    four_ways(module, vlan=4094, ls="34359738360bit", rt={"m1": "8bit", "d": "4294967295us", "m2": "34359738352bit"})
+    four_ways(module, vlan=200, share=34359)
+    assert flower(4094) in wire.tree()
+
+    for vlan in (1, 100, 200, 4094):
+        four_ways(module, vlan=vlan, state="absent")
+    assert wire.tree().splitlines() == [
+        *(ROOT, leaf(0x1388)),
+        *(f"{root_class} ", "class hfsc 1389:1388 parent 1389: leaf 1388: ls m1 0bit d 0us m2 40Mbit "),
+    ]
+    four_ways(module, default=True, state="absent")
+    assert wire.tree() == "qdisc noqueue 0: root"
+
+
+def send_raw(wire: Wire, vlan: int, number: int, priority: int = 0) -> None:
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("near", 0))
+        for _ in range(number):
+            raw.send(wire.frame(vlan, priority))
+
+
+def test_frames_go_where_their_vlan_says(wire: Wire, module: Module) -> None:
+    # 1280 is what a tag inside a frame was taken for; see the lifter.
+    for vlan in (100, 200, 1280):
+        module(vlan=vlan, share=10)
+    wire.run("ip", "link", "set", "near.200", "type", "vlan", "egress-qos-map", "0:5")
+    for vlan, number in ((0, 1), (100, 2), (200, 4), (300, 8)):
+        wire.send(vlan, number)
+    assert wire.sent() == {"1388": 1 + 8, "64": 2, "c8": 4}
+
+    send_raw(wire, 100, 16)
+    send_raw(wire, 200, 32, priority=7)
+    send_raw(wire, 300, 64, priority=3)
+    assert wire.sent() == {"1388": 1 + 8 + 64, "64": 2 + 16, "c8": 4 + 32}
+
+    # The other form of a tag inside the frame: the VLAN device puts it there.
+    wire.run("ip", "link", "set", "near.100", "type", "vlan", "reorder_hdr", "off")
+    wire.send(100, 128)
+    assert wire.sent() == {"1388": 1 + 8 + 64, "64": 2 + 16 + 128, "c8": 4 + 32}
+
+
+def test_frames_arrive_as_they_were_sent(wire: Wire, module: Module) -> None:
+    module(vlan=100, share=10)
+    receiver = wire.far(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)))
+    receiver.bind(("far", 3))
+    receiver.setsockopt(263, 8, 1)  # SOL_PACKET, PACKET_AUXDATA
+    receiver.settimeout(5)
+    for vlan, priority in ((100, 5), (300, 2)):
+        frame = wire.frame(vlan, priority)
+        send_raw(wire, vlan, 1, priority)
+        data, ancillary, _, _ = receiver.recvmsg(2000, 100)
+        tag = int.from_bytes(ancillary[0][2][16:18], "little")  # struct tpacket_auxdata, tp_vlan_tci
+        assert tag == priority << 13 | vlan
+        assert data == frame[:12] + frame[16:]
+
+
+@pytest.fixture
+def iperf(wire: Wire) -> Iterator[Any]:
+    command = ["ip", "netns", "exec", "far", "iperf3", "--server"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def megabits(address: str) -> float:
+        client = ["iperf3", "--client", address, "--time", "2", "--omit", "1", "--json"]
+        for _ in range(20):
+            result: dict[str, Any] = json.loads(subprocess.run(client, capture_output=True, check=False).stdout)
+            if "error" not in result:
+                return float(result["end"]["sum_received"]["bits_per_second"]) / 1e6
+            time.sleep(0.2)
+        raise AssertionError(result)
+
+    yield megabits
+    server.terminate()
+    server.wait()
+
+
+def test_traffic_gets_what_its_class_says(wire: Wire, module: Module, iperf: Any) -> None:
+    module(vlan=100, ls="1gbit", ul="20mbit")
+    module(default=True, ls="1gbit", ul="100mbit")
+    # What iperf3 counts has no headers: about 5 % less.
+    assert 17 <= iperf("10.0.100.2") <= 20
+    assert 85 <= iperf("10.0.0.2") <= 100
+    assert iperf("10.0.200.2") <= 100
+    module(vlan=200, ls="1gbit")
+    assert iperf("10.0.200.2") > 150
+    module(vlan=100, ls="1gbit", ul="60mbit")
+    assert 51 <= iperf("10.0.100.2") <= 60
+    module(vlan=100, ls="1gbit")
+    assert iperf("10.0.100.2") > 150
+
+
+class Stream:
+    """Numbered datagrams through a VLAN, some two thousand a second, and what of them arrives."""
+
+    def __init__(self, wire: Wire, vlan: int) -> None:
+        self.receiver = wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        self.receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 24)
+        self.receiver.bind((f"10.0.{vlan}.2", 5000))
+        self.receiver.settimeout(1)
+        self.sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.sender.connect((f"10.0.{vlan}.2", 5000))
+        self.count = 0
+        self.going = True
+        self.thread = threading.Thread(target=self.go)
+        self.thread.start()
+
+    def go(self) -> None:
+        while self.going:
+            self.sender.send(self.count.to_bytes(8, "big"))
+            self.count += 1
+            time.sleep(0.0005)
+
+    def lost(self) -> int:
+        self.going = False
+        self.thread.join()
+        arrived = set()
+        while len(arrived) < self.count:
+            try:
+                arrived.add(self.receiver.recv(100))
+            except TimeoutError:
+                break
+        return self.count - len(arrived)
+
+
+@pytest.mark.parametrize("target", [{"vlan": 100}, {"default": True}], ids=["vlan", "default"])
+def test_making_a_class_anew_under_traffic_loses_and_misplaces_nothing(
+    wire: Wire, module: Module, target: dict[str, Any]
+) -> None:
+    module(default=True, share=10)
+    module(vlan=200, share=10)
+    module(vlan=100, share=10)
+    streams = {vlan: Stream(wire, vlan) for vlan in (0, 100, 200)}
+    try:
+        for _ in range(5):
+            assert module(**target, share=10, ul="1gbit")["actions"][0]["op"] == "change"
+            assert module(**target, share=10)["actions"][0]["op"] == "recreate"
+            time.sleep(0.05)
+    finally:
+        lost = {vlan: stream.lost() for vlan, stream in streams.items()}
+    assert lost == {0: 0, 100: 0, 200: 0}
+    assert min(stream.count for stream in streams.values()) > 100
+    sent = wire.sent()
+    assert sent["c8"] == streams[200].count
+    if "vlan" in target:
+        assert sent["1388"] == streams[0].count
+    else:
+        assert sent["64"] == streams[100].count
+
+
+def test_other_classes_never_see_a_message(wire: Wire, module: Module) -> None:
+    for vlan in (100, 200):
+        module(vlan=vlan, share=10, ul="1gbit")
+    monitor = subprocess.Popen(["tc", "monitor"], stdout=subprocess.PIPE, text=True)
+    time.sleep(0.5)
+    module(vlan=100, share=10)
+    time.sleep(0.5)
+    monitor.terminate()
+    seen, _ = monitor.communicate()
+    assert "1389:64 " in seen
+    assert "1389:fffe " in seen
+    assert "1389:c8 " not in seen
+    assert "1389:1388 " not in seen
+    assert "root" not in seen
+
+
+def test_a_queue_that_does_not_empty_is_given_a_second_and_reported(wire: Wire, module: Module) -> None:
+    module(vlan=100, share=10, ul="8kbit")
+    wire.send(100, 100, bytes(1000))
+    begun = time.monotonic()
+    result = module(vlan=100, share=10)
+    assert 1 <= time.monotonic() - begun < 3
+    (warning,) = result["warnings"]
+    assert "class 1389:64 still had " in str(warning)
+    assert wire.tree() != ""
+    assert not module(vlan=100, share=10)["changed"]
+
+
+def test_libvirts_root_is_refused_and_left_alone(wire: Wire, module: Module) -> None:
+    wire.run("tc", "qdisc", "add", "dev", "near", "root", "handle", "1:", "htb", "default", "1")
+    wire.run("tc", "class", "add", "dev", "near", "parent", "1:", "classid", "1:1", "htb", "rate", "1mbit")
+    before = wire.tree()
+    for check in (True, False):
+        result = module(vlan=100, share=10, check=check)
+        assert result["failed"]
+        assert "its root qdisc is htb 1:" in result["msg"]
+    assert not module(vlan=100, state="absent")["changed"]
+    assert wire.tree() == before
+    four_ways(module, vlan=100, share=10, replace_root=True)
+    assert "htb" not in wire.tree()
+    assert ROOT in wire.tree()
+
+
+def test_another_hfsc_is_taken_over_by_its_handle(wire: Wire, module: Module) -> None:
+    wire.run(
+        "tc",
+        "-batch",
+        "-",
+        batch="""\
+qdisc add dev near root handle 1: hfsc default 2
+class add dev near parent 1: classid 1:2 hfsc ls m2 8mbit
+""",
+    )
+    assert "set handle: '1:'" in module(vlan=100, share=10)["msg"]
+    four_ways(module, vlan=100, share=10, handle="1:")
+    four_ways(module, vlan=1, share=10, handle="1:")  # whose leaf cannot have the handle 1:
+    assert "class hfsc 1:2 parent 1: ls m1 0bit d 0us m2 8Mbit " in wire.tree()
+    assert "qdisc hfsc 1: root default 2" in wire.tree()
+    assert "class hfsc 1:1 parent 1: leaf 7fff: ls" in wire.tree()
+
+
+@pytest.mark.parametrize("kind", ["ifb numtxqueues 4", "bond", "bridge"])
+def test_the_kernels_own_root_is_replaced_and_comes_back(wire: Wire, module: Module, kind: str) -> None:
+    name, *queues = kind.split(" ", 1)
+    wire.run("ip", "link", "add", "other", *(queues[0].split() if queues else ()), "type", name)
+    try:
+        wire.run("ip", "link", "set", "other", "up")
+        before = wire.tree("other")
+        assert before.splitlines()[0] == f"qdisc {'mq' if queues else 'noqueue'} 0: root"
+        four_ways(module, device="other", vlan=100, share=10)
+        module(device="other", vlan=100, state="absent")
+        module(device="other", default=True, state="absent")
+        assert wire.tree("other") == before
+    finally:
+        wire.run("ip", "link", "del", "other")
+
+
+FOREIGN = """\
+qdisc add dev near root handle 1389: hfsc default 1388
+class add dev near parent 1389: classid 1389:1388 hfsc ls m2 8mbit
+class add dev near parent 1389: classid 1389:10 hfsc ls m2 8mbit
+class add dev near parent 1389: classid 1389:2000 hfsc ls m2 8mbit
+class add dev near parent 1389:2000 classid 1389:2001 hfsc ls m2 8mbit
+qdisc add dev near parent 1389:2001 handle 64: prio
+qdisc add dev near parent 64:1 handle 65: sfq
+filter add dev near parent 1389: protocol all pref 16 basic match 'meta(vlan eq 16)' flowid 1389:10
+filter add dev near parent 1389: protocol all pref 7 handle 3 fw classid 1389:2000
+filter add dev near parent 1389: protocol ip pref 9 chain 3 matchall classid 1389:1388
+filter add dev near parent 1389: protocol all pref 5000 u32 match u8 0 0 flowid 0x1388
+filter add dev near parent 1389:2000 protocol all pref 1 matchall classid 1389:2001
+qdisc add dev near clsact
+filter add dev near egress protocol ip matchall action ok
+"""
+
+
+def test_what_others_put_there_stays(wire: Wire, module: Module) -> None:
+    wire.run("tc", "-batch", "-", batch=FOREIGN)
+    before = wire.tree().splitlines()
+    result = four_ways(module, vlan=100, share=10)
+    assert set(before) <= set(wire.tree().splitlines())
+    assert "leaf 7fff: ls" in wire.tree()  # 64: is somebody's
+    assert "# Not of virtnet.qos, and not here: fw filter 0x3 at preference 7" in result["script"]
+    wire.send(100, 3)
+    wire.send(0, 2)
+    assert wire.sent() == {"64": 3, "1388": 2}
+    four_ways(module, vlan=100, share=10, rt="1mbit")
+    four_ways(module, vlan=100, share=10)
+    assert "basic filter 0x1 at preference 16 points to class 10" in module(vlan=16, state="absent")["msg"]
+    four_ways(module, vlan=100, state="absent")
+    assert wire.tree().splitlines() == before
+    assert (
+        "these still need it: class 10, class 2000, class 2001, fw filter"
+        in module(default=True, state="absent")["msg"]
+    )
+
+
+def refuse_at(monkeypatch: pytest.MonkeyPatch, position: int) -> list[Step]:
+    """Have the kernel refuse the step at this position, and none after it."""
+    sent: list[Step] = []
+    real = Tc.send
+
+    def refusing(self: Tc, steps: list[Step], replace_root: bool = False) -> None:
+        before = len(sent)
+        sent.extend(steps)
+        if not before <= position < before + len(steps):
+            return real(self, steps, replace_root)
+        first = steps[: position - before]
+        if first:
+            real(self, first, replace_root)
+        raise TcError(12, "injected", steps[position - before], first)
+
+    monkeypatch.setattr(Tc, "send", refusing)
+    return sent
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"vlan": 300, "share": 1},
+    {"vlan": 100, "share": 7, "ul": "1gbit", "rt": "1mbit", "leaf": "none"},
+    {"vlan": 100, "share": 7},
+    {"default": True, "rt": "1mbit"},
+    {"vlan": 200, "state": "absent"},
+]
+
+
+@pytest.mark.parametrize("options", CHANGES)
+def test_a_failure_at_any_step_is_undone(wire: Wire, module: Module, options: dict[str, Any]) -> None:
+    module(vlan=100, share=10, ul="1gbit")
+    module(vlan=200, share=10)
+    before = wire.tree()
+    for position in range(20):
+        with pytest.MonkeyPatch.context() as patch:
+            sent = refuse_at(patch, position)
+            result = module(**options)
+        if len(sent) <= position:
+            break
+        assert "[Errno 12] Cannot allocate memory: injected." in result["msg"]
+        assert result["msg"].endswith("Nothing was changed." if position == 0 else "What had been done was undone.")
+        assert wire.tree() == before
+    assert position > 1
+    assert result["changed"]
+
+
+def test_a_failure_on_a_fresh_device_brings_its_own_qdisc_back(wire: Wire, module: Module) -> None:
+    for position in range(7):
+        with pytest.MonkeyPatch.context() as patch:
+            refuse_at(patch, position)
+            assert "injected" in module(vlan=100, share=10)["msg"]
+        assert wire.tree() == "qdisc noqueue 0: root"
+    assert module(vlan=100, share=10)["changed"]
+
+
+def test_what_an_interrupted_run_left_is_put_right(wire: Wire, module: Module) -> None:
+    module(vlan=100, share=10, ul="1gbit")
+    before = wire.tree()
+    for position in range(1, 8):
+        with pytest.MonkeyPatch.context() as patch:
+            refuse_at(patch, position)
+            patch.setattr("ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply._undo", lambda *_: "killed")
+            assert "killed" in module(vlan=100, share=10)["msg"]
+        four_ways(module, vlan=100, share=10, ul="1gbit")
+        assert wire.tree() == before
+
+
+def test_the_script_makes_the_same_tree(wire: Wire, module: Module) -> None:
+    module(vlan=100, ls={"m1": "80bit", "d": "33us", "m2": "34359738360bit"}, rt="8bit", ul="34359738352bit")
+    module(vlan=4094, rt={"m1": "0bit", "d": "4294967295us", "m2": "12345680bit"}, leaf="none")
+    module(vlan=1, share=3)
+    script = module(default=True, ls="123456792bit")["script"]
+    before = wire.tree()
+    dumped = Tc("near", socket.if_nametoindex("near"), 0x1389).read()
+    wire.run("tc", "qdisc", "del", "dev", "near", "root")
+    wire.run("tc", "-batch", "-", batch=script)
+    assert wire.tree() == before
+    assert Tc("near", socket.if_nametoindex("near"), 0x1389).read() == dumped
+    again = module(vlan=1, share=3)
+    assert not again["changed"]
+    assert again["script"] == script
+
+
+@contextlib.contextmanager
+def without_net_admin() -> Iterator[None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = struct.pack("=Ii", 0x20080522, 0), ctypes.create_string_buffer(24)  # capset(2)
+    assert libc.capget(header, sets) == 0
+    effective, *others = struct.unpack("=6I", sets.raw)
+    assert libc.capset(header, struct.pack("=6I", effective & ~(1 << 12), *others)) == 0
+    try:
+        yield
+    finally:
+        assert libc.capset(header, sets) == 0
+
+
+def test_without_permission(wire: Wire, module: Module) -> None:
+    with without_net_admin():
+        assert module(vlan=100, share=10, check=True)["changed"]
+        result = module(vlan=100, share=10)
+    assert "[Errno 1] Operation not permitted" in result["msg"]
+    assert "become: true" in result["msg"]
+    assert wire.tree() == "qdisc noqueue 0: root"
+
+
+def test_a_device_that_vanishes(wire: Wire, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = tc_hfsc_class.plan
+
+    def late(*trees: Any) -> Any:
+        subprocess.run(["ip", "link", "del", "near"], check=True)
+        return real(*trees)
+
+    monkeypatch.setattr(tc_hfsc_class, "plan", late)
+    message = module(vlan=100, share=10)["msg"]
+    assert "[Errno 19] No such device" in message
+    assert "The device is gone, and its tree with it." in message
+    assert "device 'near': no such device; there are lo" in module(vlan=100, share=10)["msg"]
