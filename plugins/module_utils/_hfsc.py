@@ -21,7 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TI
 
 DEFAULT_MINOR = 0x1388
 # Where a class lives while its own is taken away and made again; never a VLAN's id, nor one a person would choose.
-TEMPORARY_MINORS = range(0xFFFE, 0xFEFF, -1)
+TEMPORARY_MINORS = range(0xFFFE, 0xFFEF, -1)
 TAGGED = 0x8100  # ETH_P_8021Q
 # After the filters of vdsm, whose preferences are VLAN ids, and before its catch-all at 5000, which ends the search.
 LIFT_PREFERENCE, VLAN_PREFERENCE = OUR_PREFERENCES = (4998, 4999)
@@ -125,7 +125,7 @@ class Tree:
     qdisc: Mapping[int, int] = field(default_factory=dict)  # major of the root -> minor of its default class
     classes: Mapping[int, HfscClass] = field(default_factory=dict)
     leaves: Mapping[int, Leaf] = field(default_factory=dict)  # minor -> the qdisc in that class
-    lifts: Mapping[int, bool] = field(default_factory=dict)  # TAGGED -> True; see the lifter in _tc_netlink.py
+    lifts: Mapping[int, bool] = field(default_factory=dict)  # TAGGED -> True; see the lifter in _tc_messages.py
     filters: Mapping[int, int] = field(default_factory=dict)  # VLAN id -> minor
     foreign: Foreign = Foreign()
 

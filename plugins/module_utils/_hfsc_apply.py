@@ -46,7 +46,7 @@ def carry_out(door: Door, now: Tree, actions: list[Action]) -> list[str]:
     try:
         return _run(door, actions, done, replace_root=now.foreign.root is not None)
     except TcError as error:
-        raise NotApplied(f"{explain(error, door)} {_undo(door, now, done, error)}") from error
+        raise NotApplied(f"{explain(error, door)} {_undo(door, now, done, error)}".strip()) from error
 
 
 def explain(error: TcError, door: Door) -> str:

@@ -85,10 +85,6 @@ class Tc:
         self._socket.setsockopt(SOL_NETLINK, CAP_ACK, 1)
         self._socket.bind((0, 0))
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
     def read(self) -> Tree:
         """Return the device's tree, and what else is on it."""
         qdiscs = self._dump(GETQDISC)

@@ -25,6 +25,10 @@ description:
   - Everything that is wrong with the options is refused at once, before anything is changed. When the kernel refuses
     something half-way, what was done is undone.
   - The result does not survive a reboot by itself. RV(script) is what to persist.
+notes:
+  - Classes and filters that somebody else put below the root qdisc are left alone. Below V(1389:), the module's own are
+    the classes that are declared, those with a minor number from C(fff0) to C(fffe), which are temporary, and the
+    filters at the preferences 4998 and 4999.
 extends_documentation_fragment:
   - virtnet.qos._attributes
 options:
@@ -295,7 +299,7 @@ def main() -> None:
         result = converge(module)
     except (Refused, NotApplied) as error:
         module.fail_json(msg=str(error))
-    except TcError as error:
+    except (TcError, OSError) as error:
         module.fail_json(msg=f"{module.params['device']}: could not read its tree: {error}.")
     module.exit_json(**result)
 
