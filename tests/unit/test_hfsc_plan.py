@@ -219,7 +219,7 @@ def test_when_undoing_fails_too_it_is_said_what_stands() -> None:
         carry_out(kernel, now, plan(now, wanted))
     text = str(raised.value)
     assert "Undoing what was done failed too: eth0: could not delete class 1389:c8" in text
-    assert "this stands now:\nclass 1389:c8\n  ls 40bit\n" in text
+    assert "this stands now:\nclass 1389:c8\n  ls 40bit" in text
 
 
 def test_a_failure_before_anything_was_done_says_so() -> None:
