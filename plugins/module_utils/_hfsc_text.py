@@ -74,7 +74,7 @@ def _lines(tree: Tree, touched: set[tuple[str, int]], major: int) -> Iterator[st
         if minor in tree.leaves:
             yield f"  leaf {tree.leaves[minor]}"
         yield from (f"  VLAN {vlan}" for vlan, target in sorted(tree.filters.items()) if target == minor)
-    if any(part == "lifts" for part, _ in touched) and tree.lifts:
+    if any(part == "lifts" for part, key in touched) and tree.lifts:
         yield f"filter for {LIFTER}"
 
 

@@ -95,7 +95,7 @@ class Tc:
     def send(self, steps: list[Step], replace_root: bool = False) -> None:
         """Carry the steps out, all in one send, so that as little as can be comes between them."""
         messages = [message_of(step, self.index, self.major, replace_root) for step in steps]
-        errors = [error for error, _ in self._exchange(messages)]
+        errors = [error for error, replies in self._exchange(messages)]
         done = [step for step, error in zip(steps, errors) if not error]
         for step, error in zip(steps, errors):
             if error:
@@ -107,8 +107,7 @@ class Tc:
         ask = message(GETTCLASS, ACK | ECHO, self.index, handle=self.major << 16 | minor)
         end = time.monotonic() + seconds
         while True:
-            ((_, replies),) = self._exchange([ask])
-            left = sum(backlog(reply) for reply in replies)
+            left = sum(backlog(reply) for error, replies in self._exchange([ask]) for reply in replies)
             if not left or time.monotonic() > end:
                 return left
             time.sleep(0.005)
