@@ -64,7 +64,7 @@ def _advice(error: TcError) -> str:
     if step and step.before is None and error.number in (errno.ENOENT, errno.EOPNOTSUPP) and step.part in MODULES:
         return (
             f" The kernel has no {MODULES[step.part]}: load the module, or install the package that has it"
-            " (linux-image-amd64 rather than a cut-down image on Debian, kernel-modules-extra on Fedora and RHEL)."
+            " (such as linux-image-amd64 on Debian or kernel-modules-extra on Fedora and RHEL)."
         )
     return ""
 
