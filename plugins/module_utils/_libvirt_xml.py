@@ -84,13 +84,16 @@ def read_nics(domain_xml: str) -> tuple[Nic, ...]:
 
 
 def nic_without_bandwidth(domain_xml: str, mac: str) -> str:
-    """Return the XML of this NIC as it stands in the XML of its domain, but without a `<bandwidth>`."""
+    """Return the XML of this NIC as it stands in the XML of its domain, but without a `<bandwidth>`.
+
+    Where the domain has no such NIC (any more) it is empty, which libvirt refuses.
+    """
     for element in _parse(domain_xml).iterfind("devices/interface"):
         if _read_nic(element).mac == mac:
             for bandwidth in element.findall("bandwidth"):
                 element.remove(bandwidth)
             return etree.tostring(element, encoding="unicode")
-    raise LookupError(mac)
+    return ""
 
 
 def read_network(network_xml: str) -> Network:

@@ -165,6 +165,7 @@ def test_a_nic_is_taken_out_of_its_domain_without_its_bandwidth() -> None:
         '<interface type="bridge"><mac address="52:54:00:00:00:02"/><source bridge="br2"/>'
         '<model type="virtio"/></interface>'
     )
+    assert nic_without_bandwidth("<domain><devices/></domain>", "52:54:00:00:00:02") == ""
 
 
 def test_an_entity_in_a_domain_is_not_resolved() -> None:

@@ -222,6 +222,23 @@ def test_a_floor_where_it_can_be_guaranteed(run: Run, connection: Any) -> None:
     assert parameters(connection, "web", mac, CONFIG) == {"inbound.floor": 10}
 
 
+def test_a_nic_is_given_back_to_its_portgroup(run: Run, connection: Any) -> None:
+    """The test driver cannot plug a NIC anew before libvirt 10.6: a real error of the second of two writes."""
+    mac = "52:54:00:00:00:05"
+    run(interface=mac, inbound={"average": "1mbit"}, outbound={"average": "1mbit"})
+    before = state(connection)
+    assert run(check=True, interface=mac, state="absent")["changed"] is True
+    result = run(interface=mac, state="absent")
+    if libvirt.getVersion() >= 10_006_000:
+        assert result["interfaces"][0]["scopes"] == ["live", "config"]
+    else:
+        assert result["failed"] is True
+        assert result["changed"] is False
+        assert "not supported by the connection driver: virDomainUpdateDeviceFlags (libvirt error 3)" in result["msg"]
+        assert "The persistent definition was set back to what it was. Nothing of this NIC" in result["msg"]
+        assert state(connection) == before
+
+
 def test_an_outbound_peak_on_a_tap_is_warned_about(run: Run, connection: Any) -> None:
     result = run(interface=FIRST, outbound={"average": "1mbit", "peak": "2mbit"})
     assert result["warned"] == [
