@@ -14,8 +14,8 @@ from .locks import held
 
 DEVICE = Path("/dev/kvm")
 PROBE_TIMEOUT = 10.0
-# One thread: with several, a processor may run code that another has just replaced, and Linux replaces its own code
-# whenever a hook comes or goes (a qdisc, a netfilter rule, a KVM guest). It then dies of an int3, or hangs.
+# One thread: on two (QEMU 7.2) kernels died of an int3 or hung when a hook in their code came and went under traffic,
+# apparently because a processor ran what the other had just replaced.
 ARGUMENTS = {"kvm": ["-accel", "kvm", "-cpu", "host"], "tcg": ["-accel", "tcg,thread=single", "-cpu", "max"]}
 
 
