@@ -136,13 +136,13 @@ def test_the_guest_obeys_its_power_button_and_starts_again() -> None:
 
 
 def test_a_reboot_keeps_disk_port_and_guest() -> None:
-    boot = on_host("cat /proc/sys/kernel/random/boot_id; echo kept > /root/kept").strip()
+    boot = on_host("cat /proc/sys/kernel/random/boot_id; echo kept > /var/tmp/kept").strip()
     lab("ssh", NAME, "--", "systemctl reboot")
     end = time.monotonic() + 240
     while (now := lab("ssh", NAME, "--", "cat /proc/sys/kernel/random/boot_id").stdout.strip()) in ("", boot):
         assert time.monotonic() < end, "no new boot"
         time.sleep(2)
     assert now != boot
-    assert on_host("cat /root/kept") == "kept\n"
+    assert on_host("cat /var/tmp/kept") == "kept\n"
     on_host("lab-start-guest 240", timeout=260)
     assert sent_mbit("198.51.100.2") > 10
