@@ -44,9 +44,6 @@ _INSTEAD = {
 }
 # networkCheckBandwidth in src/network/bridge_driver.c: the guarantee is a class on the bridge of the network.
 _FLOOR_FORWARDS = ("none", "nat", "route", "open")
-# What a device receives is policed, and a policer has no peak. A tap receives what its guest sends; a macvtap is not
-# turned round (virDomainNetTypeSharesHostView).
-_POLICED = {"tap": "outbound", "macvtap": "inbound"}
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 
 FindNetwork = Callable[[str], Optional[Network]]
@@ -73,8 +70,9 @@ class Change:
     uuid: str
     nic: Nic
     writes: Mapping[str, Write]
-    # The running guest is to be given its portgroup's bandwidth again, now that it loses its own.
-    rejoin: bool = False
+    # The NIC of the running guest is to be plugged anew without a bandwidth of its own before it is written: that
+    # gives it its portgroup's again, and it is what takes a policer off the device where libvirt would leave it.
+    renew: bool = False
 
 
 def select(domain: Domain, interface: str, problems: Problems, path: str = "") -> list[str]:
@@ -131,21 +129,23 @@ def plan(
         scopes = {scope: nic for scope, nics in domain.nics.items() for nic in nics if nic.mac == mac}
         named = scopes.get("live") or scopes["config"]
         writes = {scope: Write(nic.own, wanted.of(nic.own)) for scope, nic in scopes.items()}
-        rejoin = False
+        renew = False
         found: dict[_Problem, list[str]] = {}
         for scope, nic in scopes.items():
             if writes[scope].directions or not wanted.absent:
-                case = _Case(scope, nic, find_network(nic.network) if nic.network else None, wanted, writes[scope])
-                for problem in (*_type_problems(case), *_floor_problems(case), *_portgroup_problems(case)):
+                network = find_network(nic.network) if nic.network else None
+                case = _Case(scope, nic, network, wanted, writes[scope], domain.policer_stays)
+                checks = (_type_problems, _floor_problems, _portgroup_problems, _renewal_problems)
+                for problem in (problem for check in checks for problem in check(case)):
                     found.setdefault(problem, []).append(SCOPE_NAMES[scope])
-                rejoin = rejoin or (scope == "live" and wanted.absent and not case.given.unlimited)
+                renew = renew or case.renew
         for problem, places in found.items():
             where = f"{named} in the {' and the '.join(places)} of domain '{domain.name}'"
             rule = f"{where} {problem.predicate}"
             problems.add(f"{wanted.path}{problem.option}", problem.value, rule, problem.remedy)
         changing = {scope: write for scope, write in writes.items() if write.directions}
         if changing:
-            changes.append(Change(domain.name, domain.uuid, named, changing, rejoin))
+            changes.append(Change(domain.name, domain.uuid, named, changing, renew))
     return changes
 
 
@@ -168,6 +168,7 @@ class _Case:
     network: Network | None
     wanted: Wanted
     write: Write
+    policer_stays: bool
 
     @property
     def kind(self) -> str:
@@ -180,6 +181,21 @@ class _Case:
         if self.scope == "live" and self.write.before.unlimited:
             return self.nic.shown
         return self.network.given_to(self.nic) if self.network else NO_BANDWIDTH
+
+    @property
+    def left_policed(self) -> str | None:
+        """The direction whose policer would stay on the device though it loses its limit; None where none would."""
+        policed = self.nic.policed
+        if self.scope == "config" or not self.policer_stays or not policed or not self.write.directions:
+            return None
+        loses = self.write.after[policed].unlimited and not self.nic.shown[policed].unlimited
+        return policed if loses else None
+
+    @property
+    def renew(self) -> bool:
+        """Whether a NIC of the running guest has to be plugged anew for what is wanted of it."""
+        given_back = self.wanted.absent and bool(self.write.directions) and not self.given.unlimited
+        return self.scope == "live" and (given_back or self.left_policed is not None)
 
 
 def _type_problems(case: _Case) -> Iterator[_Problem]:
@@ -233,18 +249,32 @@ def _portgroup_problems(case: _Case) -> Iterator[_Problem]:
             yield _Problem(direction, None, predicate, remedy)
 
 
+def _renewal_problems(case: _Case) -> Iterator[_Problem]:
+    """Plugging a NIC anew is of no use in a pool of macvtaps, nor where the portgroup puts a policer on again."""
+    if case.renew and case.nic.type == "direct" and case.nic.network:
+        # qemuDomainChangeNet keeps the device of the pool, and with it the bandwidth it had; it reports success.
+        predicate = f"is a macvtap of network '{case.nic.network}', whose limit libvirt does not take off while it runs"
+        yield _Problem("interface", case.nic.mac, predicate, "shut the guest off first, or give the NIC a rate instead")
+        return
+    policed = case.left_policed
+    network = case.network
+    if policed and network and not case.wanted.absent and not network.given_to(case.nic)[policed].unlimited:
+        predicate = f"is policed {policed} by its portgroup, which this libvirt does not take away without a restart"
+        yield _Problem(f"{policed}.average", CLEAR, predicate, "give it a rate, however high, or change the portgroup")
+
+
 def warnings(domain: Domain, macs: Sequence[str], wanted: Wanted) -> list[str]:
     """Return what libvirt takes without a word and does not do."""
     nics = [nic for nic in _once([nic for scope in SCOPES for nic in domain.nics.get(scope, ())]) if nic.mac in macs]
     said = []
-    for device, direction in _POLICED.items():
+    for device, direction in (("tap", "outbound"), ("macvtap", "inbound")):
         peak = wanted.limits.get(direction, UNLIMITED).peak
-        # Open vSwitch polices nothing itself, and makes the peak its max-rate.
-        policed = [nic.mac for nic in nics if not nic.openvswitch and (nic.type == "direct") == (device == "macvtap")]
+        # A policer has no peak.
+        policed = sorted(nic.mac for nic in nics if nic.policed == direction)
         if peak and policed:
             said.append(
                 f"{wanted.path}{direction}.peak {RATE.format(peak, RATES)}: libvirt ignores the {direction} peak on "
-                f"{device} devices, the average is what holds for {', '.join(sorted(policed))}."
+                f"{device} devices, the average is what holds for {', '.join(policed)}."
             )
     return said
 
@@ -298,6 +328,6 @@ def unmet(change: Change, domain: Domain) -> list[str]:
             )
             found.append(
                 f"domain '{change.domain}', NIC {change.nic}: libvirt accepted the change of the {SCOPE_NAMES[scope]}, "
-                f"but {what}; somebody else may be changing it at the same time, run again."
+                f"but {what}: libvirt ignored it, or somebody else changed it meanwhile; run again."
             )
     return found

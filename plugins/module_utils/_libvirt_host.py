@@ -17,7 +17,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth, from_parameters, to_parameters
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    DIRECTIONS,
+    NO_BANDWIDTH,
+    Bandwidth,
+    from_parameters,
+    to_parameters,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import SCOPE_NAMES, Change, unmet
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Domain,
@@ -75,6 +81,8 @@ class Host:
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with _explained(f"Connecting to {uri}"):
             self._connection = libvirt.open(uri)
+            # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
+            self._policer_stays = self._connection.getLibVersion() >= 12_004_000
 
     def domain(self, name: str) -> Domain:
         """Return the domain with this name or UUID."""
@@ -145,7 +153,7 @@ class Host:
             nics["live"] = tuple(self._with_own(domain, nic) for nic in read_nics(domain.XMLDesc(0)))
         if domain.isPersistent():
             nics["config"] = read_nics(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-        return Domain(domain.name(), domain.UUIDString(), nics)
+        return Domain(domain.name(), domain.UUIDString(), nics, self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -160,10 +168,11 @@ class Host:
     def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
         domain.setInterfaceParameters(mac, to_parameters(bandwidth, directions), _flag(scope))
 
-    def _rejoin(self, domain: Any, mac: str) -> None:
-        """Plug a running NIC anew without a bandwidth of its own: that is when libvirt gives it its portgroup's.
+    def _renew(self, domain: Any, mac: str) -> None:
+        """Plug a running NIC anew without a bandwidth of its own: libvirt then gives it its portgroup's, if any.
 
-        Clearing its own alone leaves it unlimited until the guest is restarted.
+        Clearing its own leaves it unlimited instead, until the guest is restarted, and since libvirt 12.4 it leaves
+        the policer on the device; going from some bandwidth to none clears the whole device (qemuDomainChangeNet).
         """
         # The XML for a migration is that of the running guest, but as it was defined: of type network, and without
         # what its portgroup gives. The ordinary live XML would turn all of that into the NIC's own.
@@ -185,10 +194,12 @@ class Host:
                 continue
             tried.append(scope)
             try:
-                if scope == "live" and change.rejoin:
-                    self._rejoin(domain, change.nic.mac)
-                else:
-                    self._set(domain, change.nic.mac, scope, write.after, write.directions)
+                directions = write.directions
+                if scope == "live" and change.renew:
+                    self._renew(domain, change.nic.mac)
+                    directions = write.after.differing(NO_BANDWIDTH)
+                if directions:
+                    self._set(domain, change.nic.mac, scope, write.after, directions)
             except libvirt.libvirtError as error:
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 doing = f"Domain '{change.domain}', NIC {change.nic}: setting {what}"
@@ -206,7 +217,7 @@ class Host:
             write = change.writes[scope]
             try:
                 if self._get(domain, change.nic.mac, scope) != write.before:
-                    self._set(domain, change.nic.mac, scope, write.before, write.directions)
+                    self._set(domain, change.nic.mac, scope, write.before, list(DIRECTIONS))
                     said.append(f"The {SCOPE_NAMES[scope]} was set back to what it was.")
             except libvirt.libvirtError as error:
                 # A guest that went away took the change with it.

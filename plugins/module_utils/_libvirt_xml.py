@@ -50,6 +50,17 @@ class Nic:
     # What the NIC has of its own. It replaces a portgroup's in both directions, they are never merged.
     own: Bandwidth = NO_BANDWIDTH
 
+    @property
+    def policed(self) -> str | None:
+        """The direction that is policed by the device instead of queued; None where no direction is.
+
+        A device polices what it receives. A tap receives what its guest sends; a macvtap is not turned round
+        (virDomainNetTypeSharesHostView). Open vSwitch has means of its own.
+        """
+        if self.openvswitch:
+            return None
+        return "inbound" if self.type == "direct" else "outbound"
+
     def __str__(self) -> str:
         return f"{self.mac} ({', '.join(name for name in (self.target, self.alias, self.type) if name)})"
 
@@ -61,6 +72,8 @@ class Domain:
     name: str
     uuid: str
     nics: Mapping[str, tuple[Nic, ...]]
+    # libvirt 12.4 and later leave the policer of a running NIC in the kernel when its direction alone is cleared.
+    policer_stays: bool = False
 
 
 @dataclass(frozen=True)

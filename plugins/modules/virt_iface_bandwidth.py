@@ -109,6 +109,9 @@ notes:
   - A bandwidth of its own replaces, in both directions, what a NIC is given by the portgroup of its network. Where a
     direction that is omitted would lose the portgroup's limit by that, the module refuses and asks for the direction
     to be named.
+  - libvirt 12.4 and later do not take a policer off a running NIC whose direction is cleared (the outbound one of a
+    tap, the inbound one of a macvtap). The module then has libvirt plug the NIC anew without limits, which takes it
+    off, and sets what remains.
 author:
   - The virtnet.qos authors (@virtnet)
 """

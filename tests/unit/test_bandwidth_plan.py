@@ -307,9 +307,65 @@ class TestPortgroup:
         (change,) = plan(domain, [nic(1).mac], absent, {"prod": GROUPED}.get, problems)
         assert not problems.found
         # Only a running guest has to be plugged in anew for that.
-        assert change.rejoin == (scope == "live")
+        assert change.renew == (scope == "live")
         (change,) = plan(domain, [nic(1).mac], absent, {"prod": CAPPED}.get, problems)
-        assert not change.rejoin
+        assert not change.renew
+
+
+HAS = Bandwidth(Limit(50), Limit(60))
+ABSENT = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "stays", "renew"),
+    [
+        ("bridge", Wanted({"outbound": UNLIMITED}), True, True),
+        ("bridge", ABSENT, True, True),
+        ("bridge", Wanted({"inbound": UNLIMITED}), True, False),
+        ("bridge", Wanted({"outbound": Limit(70)}), True, False),
+        ("direct", Wanted({"inbound": UNLIMITED}), True, True),
+        ("direct", Wanted({"outbound": UNLIMITED}), True, False),
+        ("bridge", Wanted({"outbound": UNLIMITED}), False, False),
+        ("bridge", ABSENT, False, False),
+    ],
+)
+def test_a_policer_that_would_stay_is_taken_off(kind: str, wanted: Wanted, stays: bool, renew: bool) -> None:
+    nics = (nic(1, kind, shown=HAS, own=HAS),)
+    problems = Problems()
+    domain = Domain("d", "u", {"live": nics, "config": nics}, policer_stays=stays)
+    (change,) = plan(domain, [nic(1).mac], wanted, no_network, problems)
+    assert not problems.found
+    assert change.renew is renew
+    (shut_off,) = plan(replace(domain, nics={"config": nics}), [nic(1).mac], wanted, no_network, problems)
+    assert not shut_off.renew
+
+
+def test_open_vswitch_has_no_policer() -> None:
+    nics = (nic(1, openvswitch=True, shown=HAS, own=HAS),)
+    domain = Domain("d", "u", {"live": nics}, policer_stays=True)
+    (change,) = plan(domain, [nic(1).mac], ABSENT, no_network, Problems())
+    assert not change.renew
+
+
+def test_a_policer_that_the_portgroup_puts_on_again() -> None:
+    grouped = nic(1, "network", network="prod", portgroup="web", shown=GROUP)
+    wanted = Wanted({"inbound": Limit(9), "outbound": UNLIMITED})
+    problems = Problems()
+    plan(Domain("d", "u", {"live": (grouped,)}, True), [grouped.mac], wanted, {"prod": GROUPED}.get, problems)
+    (problem,) = problems.found
+    assert problem.startswith("outbound.average 'unlimited': 52:54:00:00:00:01 (network) in the running guest")
+    assert "is policed outbound by its portgroup, which this libvirt does not take away" in problem
+
+
+def test_a_macvtap_of_a_pool_cannot_be_plugged_anew() -> None:
+    pooled = nic(1, "direct", network="pool", shown=HAS, own=HAS)
+    pool = Network("pool", "bridge")
+    problems = Problems()
+    plan(Domain("d", "u", {"live": (pooled,)}, True), [pooled.mac], ABSENT, {"pool": pool}.get, problems)
+    (problem,) = problems.found
+    assert "is a macvtap of network 'pool', whose limit libvirt does not take off while it runs" in problem
+    # Before libvirt 12.4 it can be cleared by its parameters.
+    assert not problems_of("live", pooled, ABSENT, pool)
 
 
 def test_what_is_wrong_in_both_scopes_is_said_once() -> None:
