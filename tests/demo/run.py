@@ -51,9 +51,9 @@ def lab(*arguments: str) -> list[str]:
 
 
 def on_host(*command: str) -> str:
-    """Return what a command prints on the host."""
-    done = subprocess.run(lab("ssh", HOST, "--", *command), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout
+    """Return what a command prints on the host; a guest that does not answer must not hold us up for ever."""
+    argv = lab("ssh", HOST, "--", *command)
+    return subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
 
 
 def play(inventory: str) -> str:
