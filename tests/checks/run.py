@@ -74,9 +74,9 @@ CHECKS = [
     Check(
         "molecule",
         "molecule on the host lab",
-        ("molecule", "--no-ansi", "test", "--all"),
+        ("molecule", "test", "--all", "--no-command-borders"),
         ran=r"(?:INFO|DEBUG) +\[?\S+ (?:>|➜) (\w+)\]?: Executed: Successful",
-        cwd=COLLECTIONS / "ansible_collections/virtnet/qos/extensions",
+        cwd=COLLECTIONS / "ansible_collections/virtnet/qos",
     ),
 ]
 
