@@ -92,12 +92,12 @@ class Wire:
 
     def sent(self) -> dict[str, int]:
         """Return how many packets each class sent, where any."""
-        return {minor: sent for minor, (sent, _) in self.packets().items() if sent}
+        return {minor: sent for minor, (sent, _dropped) in self.packets().items() if sent}
 
     def send(self, vlan: int, number: int, payload: bytes = b"x") -> None:
         """Send datagrams to ``far`` through a VLAN, 0 for none."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            for _ in range(number):
+            for _time in range(number):
                 sender.sendto(payload, (f"10.0.{vlan % 256}.2", 5000))
 
     def frame(self, vlan: int, priority: int = 0) -> bytes:

@@ -22,7 +22,7 @@ SO_RCVBUFFORCE = 33
 def send_raw(wire: Wire, vlan: int, number: int, priority: int = 0) -> None:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
         raw.bind(("near", 0))
-        for _ in range(number):
+        for _time in range(number):
             raw.send(wire.frame(vlan, priority))
 
 
@@ -55,7 +55,7 @@ def test_frames_arrive_as_they_were_sent(wire: Wire, module: Module) -> None:
     for vlan, priority in ((100, 5), (300, 2)):
         frame = wire.frame(vlan, priority)
         send_raw(wire, vlan, 1, priority)
-        data, ancillary, _, _ = receiver.recvmsg(2000, 100)
+        data, ancillary = receiver.recvmsg(2000, 100)[:2]
         tag = int.from_bytes(ancillary[0][2][16:18], "little")  # struct tpacket_auxdata, tp_vlan_tci
         assert tag == priority << 13 | vlan
         assert data == frame[:12] + frame[16:]
@@ -68,7 +68,7 @@ def iperf(wire: Wire) -> Iterator[Any]:
 
     def megabits(address: str) -> float:
         client = ["iperf3", "--client", address, "--time", "2", "--omit", "1", "--json"]
-        for _ in range(20):
+        for _time in range(20):
             result: dict[str, Any] = json.loads(subprocess.run(client, capture_output=True, check=False).stdout)
             if "error" not in result:
                 return float(result["end"]["sum_received"]["bits_per_second"]) / 1e6
@@ -137,7 +137,7 @@ def test_making_a_class_anew_under_traffic_loses_and_misplaces_nothing(
     module(vlan=100, share=10)
     streams = {vlan: Stream(wire, vlan) for vlan in (0, 100, 200)}
     try:
-        for _ in range(5):
+        for _time in range(5):
             assert module(**target, share=10, ul="1gbit")["actions"][0]["op"] == "change"
             assert module(**target, share=10)["actions"][0]["op"] == "recreate"
             time.sleep(0.05)
@@ -161,7 +161,7 @@ def test_other_classes_never_see_a_message(wire: Wire, module: Module) -> None:
     module(vlan=100, share=10)
     time.sleep(0.5)
     monitor.terminate()
-    seen, _ = monitor.communicate()
+    seen = monitor.communicate()[0]
     assert "1389:64 " in seen
     assert "1389:fffe " in seen
     assert "1389:c8 " not in seen

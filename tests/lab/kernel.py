@@ -198,7 +198,9 @@ def namespaces(*rest: str) -> list[str]:
 
 
 def uml(lab: Path, memory: int, inputs: Sequence[int]) -> list[str]:
-    linux, _ = tool("linux.uml"), (tool("ip"), tool("modprobe"))
+    linux = tool("linux.uml")
+    for used_inside in ("ip", "modprobe"):
+        tool(used_inside)
     version = subprocess.check_output([linux, "--version"], text=True, timeout=60).strip()
     modules = UML_MODULES / version
     if not (modules / "modules.dep.bin").exists():
@@ -237,7 +239,7 @@ def relay(pid: int, streams: dict[int, int]) -> None:
         for fd in (pidfd, *streams):
             selector.register(fd, selectors.EVENT_READ)
         while streams:
-            for key, _ in selector.select():
+            for key, _events in selector.select():
                 chunk = b"" if key.fd == pidfd else os.read(key.fd, 65536)
                 if chunk:
                     write(streams[key.fd], chunk)

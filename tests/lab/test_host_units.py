@@ -306,7 +306,7 @@ def test_kvm_is_what_boots_and_is_probed_once(
     monkeypatch.setattr(accel, "DEVICE", tmp_path)
     fake_qemu(tmp_path, monkeypatch, f"echo x >> {counter}; echo '{output}'")
     paths.images()
-    assert [accel.choose(image.Image(tmp_path)) for _ in range(2)] == [found, found]
+    assert [accel.choose(image.Image(tmp_path)) for _time in range(2)] == [found, found]
     assert counter.read_text() == "x\n"
 
 

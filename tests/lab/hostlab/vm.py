@@ -41,7 +41,7 @@ class Machine:
             *("qemu-system-x86_64", "-name", directory.name, *accel.ARGUMENTS[self.accel]),
             *("-smp", str(self.cpus), "-m", str(self.memory), "-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", str(image.kernel), "-initrd", str(image.host_initramfs)),
-            *("-append", "console=ttyS0 quiet mitigations=off apparmor=0 audit=0 panic=5"),
+            *("-append", "console=ttyS0 quiet mitigations=off apparmor=0 audit=0 panic=5 tsc=reliable"),
             # Nothing on the overlay outlives this machine's own crash, so nothing has to be flushed for it.
             *("-drive", f"file={directory / 'overlay.qcow2'},if=virtio,format=qcow2,cache=unsafe"),
             *("-drive", f"file={directory / 'seed.tar'},if=virtio,format=raw,readonly=on"),
