@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
+export LC_ALL := C.UTF-8
 LAYERS := lint build unit sanity kernel lab molecule
 
 .DEFAULT_GOAL := help
@@ -40,19 +42,23 @@ packages: ## Install the Debian packages of tests/packages.txt that are missing 
 	  dpkg-query -W -f '$${Status}' "$$name" 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$name"; \
 	done; \
 	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "Missing packages; run this as root: apt-get install$$missing" >&2; exit 1; }; \
 	  echo "Installing$$missing"; \
 	  apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
 	fi
 
-venv: packages $(VENV)/.done ## Make the virtual environment
+# A virtual environment knows its place: one that was copied or moved with its checkout is made anew.
+venv: packages ## Make the virtual environment
+	@[ "$$(cat $(VENV)/.done 2>/dev/null)" = "$(CURDIR)" ] || rm -rf $(VENV)
+	@$(MAKE) --no-print-directory $(VENV)/.done
 
 $(VENV)/.done: tests/requirements.txt
 	@echo "Making the virtual environment (about half a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
 	@mkdir -p $(VENV)/collections/ansible_collections/virtnet
-	@ln -sfn "$(CURDIR)" $(VENV)/collections/ansible_collections/virtnet/qos
-	@touch $@
+	@ln -sfn ../../../.. $(VENV)/collections/ansible_collections/virtnet/qos
+	@echo "$(CURDIR)" > $@
 
 clean: ## Remove what the above made in this directory
 	rm -rf $(VENV) .cache .ansible .mypy_cache .ruff_cache virtnet-qos-*.tar.gz

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tree import ROOT, copy_tree
+
 BIN = Path(sys.executable).parent
 
 
@@ -26,7 +27,9 @@ def main() -> int:
             done = subprocess.run(command, cwd=scratch, env=environment, check=True, stdout=subprocess.PIPE, text=True)
             return done.stdout
 
-        ansible("galaxy", "collection", "build", str(ROOT), "--output-path", scratch)
+        source_tree = Path(scratch, "source")
+        copy_tree(source_tree)
+        ansible("galaxy", "collection", "build", str(source_tree), "--output-path", scratch)
         (artefact,) = Path(scratch).glob("virtnet-qos-*.tar.gz")
         print(f"built {artefact.name}, {artefact.stat().st_size // 1024} KiB")
         ansible("galaxy", "collection", "install", str(artefact), "--collections-path", scratch, "--offline")

@@ -14,27 +14,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tree import copy_tree
+
 # The one name ansible-core 2.19 looks for (ansible_test/_internal/python_requirements.py).
 PIP_BOOTSTRAP = Path("~/.ansible/test/cache/get_pip_24_2.py").expanduser()
-
-
-def copy_tree(target: Path) -> None:
-    """Copy what git would commit: ansible-test insists on a path that ends in the collection's name."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        source, copy = ROOT / name, target / name
-        if source.is_file():
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, copy)
 
 
 def search_path() -> str:
@@ -48,12 +35,23 @@ def search_path() -> str:
     return os.pathsep.join(entries)
 
 
+@contextmanager
+def pip_bootstrap() -> Iterator[None]:
+    """Put our bootstrap where ansible-test looks for its own, for as long as it runs."""
+    if PIP_BOOTSTRAP.exists():
+        yield
+        return
+    PIP_BOOTSTRAP.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).with_name("bootstrap_pip.py"), PIP_BOOTSTRAP)
+    try:
+        yield
+    finally:
+        PIP_BOOTSTRAP.unlink(missing_ok=True)
+
+
 def main() -> int:
     """Return the exit status of ansible-test."""
-    if not PIP_BOOTSTRAP.exists():
-        PIP_BOOTSTRAP.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "tests/checks/bootstrap_pip.py", PIP_BOOTSTRAP)
-    with tempfile.TemporaryDirectory(prefix="virtnet-qos-sanity-") as scratch:
+    with pip_bootstrap(), tempfile.TemporaryDirectory(prefix="virtnet-qos-sanity-") as scratch:
         collection = Path(scratch, "ansible_collections/virtnet/qos")
         copy_tree(collection)
         command = [str(Path(sys.executable).with_name("ansible-test")), "sanity", "--color", "no", *sys.argv[1:]]
