@@ -14,7 +14,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,9 @@ from typing import Any, NamedTuple
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-INVENTORY = ROOT / "tests/demo/inventory"
+INVENTORY = Path("tests/demo/inventory")
+# What the host lab adds to it: how to reach the host. It stays, so that what is shown can be run again.
+REACH = Path(".cache/demo/hosts.yml")
 HOST = "demo"
 # Where iperf3 listens: on each NIC of the guest, and at the other end of the uplink's wire (docs/host-lab.md).
 GUEST_ADDRESSES = {"52:54:00:4c:0a:10": "10.77.1.10", "52:54:00:4c:0b:10": "10.77.2.10"}
@@ -56,14 +57,15 @@ def on_host(*command: str) -> str:
     return subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, timeout=120).stdout
 
 
-def play(inventory: str) -> str:
+def play() -> str:
     """Run the playbook as a user would, show its output, and return it."""
-    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections")}
-    command = ["ansible-playbook", "-i", inventory, "-i", str(INVENTORY), "virtnet.qos.site", "--diff"]
-    print("$ " + " ".join([*command[:4], str(INVENTORY.relative_to(ROOT)), *command[5:]]), flush=True)
-    command[0] = str(Path(sys.executable).with_name(command[0]))
+    variables = {"ANSIBLE_COLLECTIONS_PATH": ".venv/collections", "LC_ALL": "C.UTF-8"}
+    command = [".venv/bin/ansible-playbook", "-i", str(REACH), "-i", str(INVENTORY), "virtnet.qos.site", "--diff"]
+    print("$", *(f"{name}={value}" for name, value in variables.items()), *command, flush=True)
     lines = []
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE, text=True
+    ) as process:
         for line in process.stdout or ():
             print(line, end="", flush=True)
             lines.append(line)
@@ -72,9 +74,18 @@ def play(inventory: str) -> str:
     return "".join(lines)
 
 
-def rate_of(average: int) -> str:
-    """Return libvirt's kB/s as a rate."""
-    return f"{average * 8 / 1000:g}mbit" if average else "none"
+def tuned(domain: str, mac: str, scope: str) -> dict[str, dict[str, str]]:
+    """Return what virsh says of a NIC, by direction, in the units of the inventory: it has kB/s and KiB."""
+    limits: dict[str, dict[str, str]] = {"inbound": {}, "outbound": {}}
+    shown = on_host("virsh", "domiftune", domain, mac, f"--{scope}")
+    for direction, name, value in re.findall(r"^(\w+)\.(\w+)\s*: ([1-9]\d*)$", shown, re.MULTILINE):
+        limits[direction][name] = f"{value}KiB" if name == "burst" else f"{int(value) * 8 / 1000:g}mbit"
+    return limits
+
+
+def listed(limits: dict[str, Any]) -> str:
+    """Return a dictionary as a person would say it."""
+    return ", ".join(f"{name} {value}" for name, value in limits.items()) or "nothing"
 
 
 def iperf(address: str, *options: str) -> str:
@@ -87,18 +98,16 @@ def guest_rows(declared: dict[str, Any]) -> Iterator[Row]:
     """Yield a row for every direction of every NIC that has a policy."""
     for policy in declared["vm_qos_policies"]:
         domain, mac = policy["match"]["domain"], policy["match"]["mac"]
-        enforced = {}
-        for scope in ("live", "config"):
-            shown = on_host("virsh", "domiftune", domain, mac, f"--{scope}")
-            for key, value in re.findall(r"^(\w+\.average)\s*: (\d+)$", shown, re.MULTILINE):
-                enforced[scope, key] = rate_of(int(value))
+        live, persistent = tuned(domain, mac, "live"), tuned(domain, mac, "config")
         for direction, options in (("inbound", ()), ("outbound", ("-R",))):
             wanted = declared["qos_profiles"][policy["profile"]][direction]
+            if not live[direction] == persistent[direction] == wanted:
+                found = f"live {listed(live[direction])}, persistent {listed(persistent[direction])}"
+                raise SystemExit(f"{domain} {mac} {direction}: declared is {listed(wanted)}, but enforced {found}.")
             yield Row(
                 f"{domain} {mac} {direction}",
-                ", ".join(f"{key} {value}" for key, value in wanted.items()),
-                f"live {enforced['live', f'{direction}.average']}, "
-                f"persistent {enforced['config', f'{direction}.average']}",
+                listed(wanted),
+                f"{listed(live[direction])}; live and persistent",
                 iperf(GUEST_ADDRESSES[mac], *options),
             )
 
@@ -108,14 +117,21 @@ def uplink_rows(declared: dict[str, Any]) -> Iterator[Row]:
     for device in declared["host_qos_devices"]:
         shown = on_host("tc", "class", "show", "dev", device["device"])
         classes = dict(re.findall(r"^class hfsc 1389:(\w+) parent \S+ (.*)$", shown, re.MULTILINE))
-        for wanted in device["classes"]:
-            name = str(wanted.get("vlan", "default"))
-            minor = f"{wanted['vlan']:x}" if "vlan" in wanted else "1388"
-            curves = re.findall(r"(\w+) m1 0bit d 0us m2 (\w+)", classes[minor])
+        for node in device["classes"]:
+            name = str(node.get("vlan", "default"))
+            minor = f"{node['vlan']:x}" if "vlan" in node else "1388"
+            found = re.findall(r"(\w+) m1 0bit d 0us m2 (\w+)", classes.get(minor, ""))
+            enforced = {curve: rate.lower() for curve, rate in found}
+            wanted = {key: value for key, value in node.items() if key not in ("vlan", "default")}
+            # One share is a link-share curve of 1mbit.
+            curves = {"ls" if key == "share" else key: str(value) for key, value in wanted.items()}
+            curves["ls"] = f"{curves['ls']}mbit"
+            if enforced != curves:
+                raise SystemExit(f"{device['device']} {name}: declared is {curves}, but enforced {enforced}.")
             yield Row(
                 f"{device['device']} {'vlan ' * (name != 'default')}{name} (1389:{minor})",
-                ", ".join(f"{key} {value}" for key, value in wanted.items() if key not in ("vlan", "default")),
-                ", ".join(f"{curve} {rate.lower()}" for curve, rate in curves),
+                listed(wanted),
+                listed(enforced),
                 iperf(WIRE_ADDRESSES[name]),
             )
 
@@ -131,21 +147,18 @@ def show(rows: list[Row]) -> None:
 def main() -> int:
     """Return 0 where the playbook did its work once and then found nothing to do."""
     started = time.monotonic()
-    declared = yaml.safe_load((INVENTORY / "group_vars/all.yml").read_text(encoding="utf-8"))
+    declared = yaml.safe_load((ROOT / INVENTORY / "group_vars/all.yml").read_text(encoding="utf-8"))
     step("A Debian host with libvirt, a running guest and an uplink")
     subprocess.run(lab("up", "--guest", HOST), cwd=ROOT, check=True)
-    with tempfile.TemporaryDirectory(prefix="virtnet-qos-demo-") as scratch:
-        inventory = Path(scratch, "hosts.yml")
-        inventory.write_text(
-            subprocess.run(lab("inventory", HOST), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout,
-            encoding="utf-8",
-        )
-        step(f"The playbook; what it shall do is in {INVENTORY.relative_to(ROOT)}/group_vars/all.yml")
-        play(str(inventory))
-        step(f"Declared, enforced and measured ({SECONDS} s of TCP each)")
-        show([*guest_rows(declared), *uplink_rows(declared)])
-        step("The playbook again: nothing is left to do")
-        changed = re.findall(r"changed=(\d+)", play(str(inventory)))
+    reach = subprocess.run(lab("inventory", HOST), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
+    (ROOT / REACH).parent.mkdir(parents=True, exist_ok=True)
+    (ROOT / REACH).write_text(reach, encoding="utf-8")
+    step(f"The playbook; what it shall do is in {INVENTORY}/group_vars/all.yml")
+    play()
+    step(f"Declared, enforced and measured ({SECONDS} s of TCP each)")
+    show([*guest_rows(declared), *uplink_rows(declared)])
+    step("The playbook again: nothing is left to do")
+    changed = re.findall(r"changed=(\d+)", play())
     if changed != ["0"]:
         raise SystemExit("The second run changed something: that is a defect.")
     print(f"\nDone in {time.monotonic() - started:.0f} s. The host is still up:")
