@@ -63,7 +63,14 @@ class HostError(Exception):
 
 def check_uri(uri: str, problems: Problems) -> None:
     """Refuse what cannot limit bandwidth: a session daemon has no privilege to (qemuDomainSetInterfaceParameters)."""
-    if urlsplit(uri).path.rstrip("/") == "/session":
+    try:
+        path = urlsplit(uri).path.rstrip("/")
+    except ValueError as error:
+        path = ""
+        problems.add("uri", uri, f"not a URI, {error}", "write one such as qemu:///system")
+    if not uri.strip():
+        problems.add("uri", uri, "it is empty, and libvirt would guess", "write one such as qemu:///system")
+    if path == "/session":
         rule = "libvirt limits bandwidth only in its system daemon, not in a session"
         problems.add("uri", uri, rule, f"use {uri.replace('/session', '/system', 1)}")
 
@@ -255,7 +262,7 @@ def _hint(error: Any) -> str | None:
     if code == libvirt.VIR_ERR_SYSTEM_ERROR:
         # virReportSystemError puts errno into int1.
         return {
-            errno.ENOENT: f"libvirt is not running here, its socket does not exist: {_START}",
+            errno.ENOENT: f"libvirt is not running here, its socket does not exist: check the option uri, or {_START}",
             errno.ECONNREFUSED: f"nothing answers at this address: if it is this host's libvirt, {_START}",
             errno.EACCES: f"this user may not open libvirt's socket: {_BECOME}",
             errno.EPERM: f"this user may not open libvirt's socket: {_BECOME}",

@@ -281,6 +281,8 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     problems = Problems()
     check_uri(options["uri"], problems)
+    if "\0" in options["domain"]:
+        problems.add("domain", options["domain"], "no name has such a character", "give the name or UUID of a domain")
     wanted = parse_wanted(options, problems)
     problems.refuse_if_any()
 

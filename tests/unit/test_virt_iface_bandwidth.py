@@ -278,6 +278,9 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
     ({"outbound": {"average": "1mbit", "floor": "8kbit"}}, ["floor", "outbound"]),
     ({}, ["state 'present': state=present needs inbound, outbound or both"]),
     ({"state": "absent", **GOOD}, ["inbound: not allowed with state=absent"]),
+    ({"uri": "qemu+ssh://[::1/system", **GOOD}, ["uri 'qemu+ssh://[::1/system': not a URI", "such as qemu:///system"]),
+    ({"uri": " ", **GOOD}, ["uri ' ': it is empty", "such as qemu:///system"]),
+    ({"domain": "a\0b", **GOOD}, ["domain 'a\\x00b': no name has such a character"]),
     ({"uri": "qemu:///session", **GOOD}, ["uri 'qemu:///session'", "not in a session; use qemu:///system"]),
     (
         {"uri": "qemu:///session", "inbound": {"average": "1"}, "outbound": {"peak": "2Mbps"}},
