@@ -23,6 +23,7 @@ DEFAULT_MINOR = 0x1388
 # Where a class lives while its own is taken away and made again; never a VLAN's id, nor one a person would choose.
 TEMPORARY_MINORS = range(0xFFFE, 0xFFEF, -1)
 TAGGED = 0x8100  # ETH_P_8021Q
+DRIFTED = -1  # instead of a minor: somebody changed what the filter matches or does
 # After the filters of vdsm, whose preferences are VLAN ids, and before its catch-all at 5000, which ends the search.
 LIFT_PREFERENCE, VLAN_PREFERENCE = OUR_PREFERENCES = (4998, 4999)
 
@@ -109,13 +110,22 @@ class ForeignFilter:
 
 
 @dataclass(frozen=True)
+class ForeignQdisc:
+    """A qdisc that is neither the root nor the leaf of a class, and the majors of its handle and its parent."""
+
+    text: str
+    handle: int
+    parent: int
+
+
+@dataclass(frozen=True)
 class Foreign:
     """What else is on the device, which stays as it is."""
 
     root: str | None = None  # the root qdisc, where it is not ours and was put there by somebody
     filters: tuple[ForeignFilter, ...] = ()
-    handles: frozenset[int] = frozenset()  # majors of qdiscs that are not leaves of our classes
-    others: tuple[str, ...] = ()  # qdiscs of somebody below our classes, as text
+    qdiscs: tuple[ForeignQdisc, ...] = ()
+    clash: str | None = None  # the qdisc that has our handle, though it is not the root
 
 
 @dataclass(frozen=True)
@@ -125,8 +135,9 @@ class Tree:
     qdisc: Mapping[int, int] = field(default_factory=dict)  # major of the root -> minor of its default class
     classes: Mapping[int, HfscClass] = field(default_factory=dict)
     leaves: Mapping[int, Leaf] = field(default_factory=dict)  # minor -> the qdisc in that class
-    lifts: Mapping[int, bool] = field(default_factory=dict)  # TAGGED -> True; see the lifter in _tc_messages.py
-    filters: Mapping[int, int] = field(default_factory=dict)  # VLAN id -> minor
+    # TAGGED -> True, or False where somebody changed it; see the lifter in _tc_messages.py
+    lifts: Mapping[int, bool] = field(default_factory=dict)
+    filters: Mapping[int, int] = field(default_factory=dict)  # VLAN id -> minor, or DRIFTED
     foreign: Foreign = Foreign()
 
     @property
@@ -150,7 +161,7 @@ class Tree:
 
     def free_handle(self, minor: int) -> int:
         """Return the major of a new leaf for a class: its own minor, as vdsm has it, unless that is taken."""
-        taken: set[int] = {*self.foreign.handles, *self.qdisc, *(leaf.handle for leaf in self.leaves.values())}
+        taken = {each.handle for each in (*self.foreign.qdiscs, *self.leaves.values())} | set(self.qdisc)
         return minor if minor not in taken else max(set(range(1, 0x8000)) - taken)
 
     def free_minor(self, *trees: Tree) -> int:
@@ -179,7 +190,7 @@ def declare(now: Tree, major: int, wish: Wish) -> Tree:
     Where no default class exists an implicit one is made, since the kernel drops what has no class
     (hfsc_classify() returns NULL): with the highest ls among the classes, as vdsm does.
     """
-    now = _healed(now)
+    now = healed(now)
     tree = replace(
         now,
         qdisc={major: DEFAULT_MINOR if wish.vlan is None else now.qdisc.get(major, DEFAULT_MINOR)},
@@ -188,13 +199,13 @@ def declare(now: Tree, major: int, wish: Wish) -> Tree:
         foreign=replace(now.foreign, root=None),
     )
     tree = replace(tree, leaves=_with_leaf(tree, wish.minor, wish.leaf))
-    tree = _with_default(tree, major, wish.leaf)
+    tree = _without_orphans(now, _with_default(tree, major))
     return replace(tree, lifts={TAGGED: True} if tree.filters else {})
 
 
 def withdraw(now: Tree, major: int, wish: Wish) -> Tree:
     """Return the tree without the class and its filter; without the default class there is no tree at all."""
-    now = _healed(now)
+    now = healed(now)
     if wish.vlan is None:
         gone = Foreign(root=now.foreign.root)
         return replace(now, qdisc={}, classes={}, leaves={}, lifts={}, filters={}, foreign=gone) if now.qdisc else now
@@ -203,27 +214,38 @@ def withdraw(now: Tree, major: int, wish: Wish) -> Tree:
         part: {minor: value for minor, value in getattr(now, part).items() if minor != wish.minor}
         for part in ("classes", "leaves")
     }
-    tree = replace(now, filters=filters, **without)
+    tree = _without_orphans(now, replace(now, filters=filters, **without))
     if not tree.qdisc:
         return tree
-    if now.default == wish.minor:  # somebody else's layout, where a VLAN's class is the default one
-        leaf = now.leaves.get(wish.minor)
-        tree = _with_default(tree, major, leaf.kind if leaf else None, highest_of=now)
+    if now.default == wish.minor and wish.minor in now.classes:  # somebody's layout: a VLAN's is the default class
+        tree = _with_default(tree, major, highest_of=now)
     return replace(tree, lifts=now.lifts if filters else {})
 
 
-def _with_default(tree: Tree, major: int, leaf: str | None, highest_of: Tree | None = None) -> Tree:
+def _with_default(tree: Tree, major: int, highest_of: Tree | None = None) -> Tree:
     if tree.default in tree.classes:
         return tree
+    if DEFAULT_MINOR in tree.classes:
+        return replace(tree, qdisc={major: DEFAULT_MINOR})
     classes = (highest_of or tree).classes.values()
     links = [node.ls for node in classes if node.ls] or [Curve(node.rt.m2) for node in classes if node.rt]
     ls = max(links, key=lambda curve: (curve.m2, curve.m1, curve.d))
     return replace(
         tree,
         qdisc={major: DEFAULT_MINOR},
-        classes={**tree.classes, DEFAULT_MINOR: tree.classes.get(DEFAULT_MINOR, HfscClass(ls=ls))},
-        leaves=_with_leaf(tree, DEFAULT_MINOR, leaf),
+        classes={**tree.classes, DEFAULT_MINOR: HfscClass(ls=ls)},
+        leaves=_with_leaf(tree, DEFAULT_MINOR, "fq_codel"),
     )
+
+
+def _without_orphans(now: Tree, tree: Tree) -> Tree:
+    """Return the tree without somebody's qdiscs below leaves that it no longer has: the kernel takes those along."""
+    gone, kept = ({leaf.handle for leaf in each.leaves.values()} for each in (now, tree))
+    gone -= kept
+    while more := {each.handle for each in tree.foreign.qdiscs if each.parent in gone} - gone:
+        gone |= more
+    qdiscs = tuple(each for each in tree.foreign.qdiscs if each.handle not in gone)
+    return replace(tree, foreign=replace(tree.foreign, qdiscs=qdiscs))
 
 
 def _with_leaf(tree: Tree, minor: int, kind: str | None) -> Mapping[int, Leaf]:
@@ -234,7 +256,7 @@ def _with_leaf(tree: Tree, minor: int, kind: str | None) -> Mapping[int, Leaf]:
     return {**others, minor: Leaf(kind, replace(tree, leaves=others).free_handle(minor))} if kind else others
 
 
-def _healed(tree: Tree) -> Tree:
+def healed(tree: Tree) -> Tree:
     """Return the tree without the temporary classes of a run that was interrupted: their traffic goes back home."""
     for minor in set(TEMPORARY_MINORS) & set(tree.classes):
         node, leaf = tree.classes[minor], tree.leaves.get(minor)

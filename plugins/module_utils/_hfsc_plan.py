@@ -18,14 +18,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import HfscClass, Leaf, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, HfscClass, Leaf, Tree
 
 
 @dataclass(frozen=True)
 class Step:
     """One message to the kernel: a part of the tree (`Tree`), what in it, and its value before and after.
 
-    None is "not there". Taking the qdisc away takes all else along, and a class its leaf.
+    None is "not there". Taking the qdisc away takes all else along, and a class its leaf. The part "root" is
+    somebody else's root qdisc, by its major, which can only be taken away.
     """
 
     part: str
@@ -51,7 +52,11 @@ def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
     parts: dict[str, dict[int, Any]] = {
         part: dict(getattr(tree, part)) for part in ("qdisc", "classes", "leaves", "lifts", "filters")
     }
+    foreign = tree.foreign
     for step in steps:
+        if step.part == "root":
+            foreign = replace(foreign, root=None)
+            continue
         if step.after is not None:
             parts[step.part][step.key] = step.after
             continue
@@ -61,14 +66,23 @@ def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
         elif step.part == "qdisc":
             for part in parts.values():
                 part.clear()
-    return Tree(**parts, foreign=tree.foreign)
+    return Tree(**parts, foreign=foreign)
 
 
 def plan(now: Tree, wanted: Tree) -> list[Action]:
     """Return the actions that make of the tree that is the one that is wanted."""
     if not wanted.qdisc:
         return [_action("qdisc", major, default, None) for major, default in now.qdisc.items()]
-    return [*_additions(now, wanted), *_changes(now, wanted), *_filters(now, wanted), *_deletions(now, wanted)]
+    repairs = list(_repairs(now, wanted))
+    # A changed filter holds its class, so it is mended before a class is made anew.
+    mended = applied(now, (step for action in repairs for step in action.steps))
+    return [
+        *_additions(now, wanted),
+        *repairs,
+        *_changes(mended, wanted),
+        *_filters(mended, wanted),
+        *_deletions(mended, wanted),
+    ]
 
 
 def blocked(tree: Tree, actions: Iterable[Action]) -> list[str]:
@@ -87,6 +101,8 @@ def _action(part: str, key: int, before: Any, after: Any) -> Action:
 
 
 def _additions(now: Tree, wanted: Tree) -> Iterator[Action]:
+    if now.foreign.root and not wanted.foreign.root:
+        yield _action("root", int(now.foreign.root.split()[1].rstrip(":"), 16), now.foreign.root, None)
     for major, default in wanted.qdisc.items():
         if major not in now.qdisc:
             yield _action("qdisc", major, None, default)
@@ -97,6 +113,16 @@ def _additions(now: Tree, wanted: Tree) -> Iterator[Action]:
     for major, default in wanted.qdisc.items():
         if now.qdisc.get(major, default) != default:
             yield _action("qdisc", major, now.qdisc[major], default)
+
+
+def _repairs(now: Tree, wanted: Tree) -> Iterator[Action]:
+    for part, drifted in (("lifts", False), ("filters", DRIFTED)):
+        before, after = getattr(now, part), getattr(wanted, part)
+        for key in sorted(after):
+            # Not replaced in place: flower wants the same fields of the frame (fl_check_assign_mask(), EINVAL).
+            if before.get(key) == drifted != after[key]:
+                steps = (Step(part, key, drifted, None), Step(part, key, None, after[key]))
+                yield Action("change", part, key, drifted, after[key], steps)
 
 
 def _changes(now: Tree, wanted: Tree) -> Iterator[Action]:

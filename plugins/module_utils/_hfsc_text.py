@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Action, Step
 
-OBJECTS = {"qdisc": "qdisc", "classes": "class", "leaves": "leaf", "lifts": "filter", "filters": "filter"}
+PARTS = ("qdisc", "classes", "leaves", "lifts", "filters")
+OBJECTS = dict(zip((*PARTS, "root"), ("qdisc", "class", "leaf", "filter", "filter", "qdisc")))
+FOREIGN = "changed by somebody"
 LIFTER = "tags inside frames"
 
 
@@ -36,7 +38,7 @@ def action_list(actions: Iterable[Action], major: int) -> list[dict[str, str]]:
     ]
 
 
-def step_text(step: Step, major: int) -> str:
+def step_text(step: Step | Action, major: int) -> str:
     """Return a step as part of a sentence about what failed."""
     op = "add" if step.before is None else "delete" if step.after is None else "change"
     value = "" if step.after is None else f" ({_value(step.part, step.after, major)})"
@@ -47,15 +49,15 @@ def diff(now: Tree, wanted: Tree, actions: list[Action], major: int) -> dict[str
     """Return before and after of what the actions touch, and of nothing else."""
     touched = {(action.part, action.key) for action in actions}
     if ("qdisc", major) in touched and not wanted.qdisc:
-        touched |= {(part, key) for part in OBJECTS for key in getattr(now, part)}
+        touched |= {(part, key) for part in PARTS for key in getattr(now, part)}
     before, after = (list(_lines(tree, touched, major)) for tree in (now, wanted))
-    if now.foreign.root and ("qdisc", major) in touched:
+    if now.foreign.root and not wanted.foreign.root:
         before.insert(0, f"qdisc {now.foreign.root}, and all below it")
-    after += [
-        f"# class {major:x}:{action.key:x} is made anew: the kernel takes no curve away in place"
-        for action in actions
-        if action.op == "recreate"
-    ]
+    for action in actions:
+        if action.op == "recreate":
+            moved = action.before.parent != action.after.parent
+            why = "moves no class to another parent" if moved else "takes no curve away in place"
+            after.append(f"# class {major:x}:{action.key:x} is made anew: the kernel {why}")
     return {side: "".join(f"{line}\n" for line in lines) for side, lines in (("before", before), ("after", after))}
 
 
@@ -74,12 +76,16 @@ def _lines(tree: Tree, touched: set[tuple[str, int]], major: int) -> Iterator[st
         if minor in tree.leaves:
             yield f"  leaf {tree.leaves[minor]}"
         yield from (f"  VLAN {vlan}" for vlan, target in sorted(tree.filters.items()) if target == minor)
-    if any(part == "lifts" for part, key in touched) and tree.lifts:
-        yield f"filter for {LIFTER}"
+    for part, key in sorted(touched):
+        if part == "filters" and tree.filters.get(key) == DRIFTED:
+            yield f"filter for VLAN {key}, {FOREIGN}"
+        if part == "lifts" and tree.lifts:
+            yield f"filter for {LIFTER}" + f", {FOREIGN}" * (not tree.lifts[key])
 
 
 def _identity(part: str, key: int, major: int) -> str:
     names = {
+        "root": f"{key:x}:",
         "qdisc": f"{key:x}:",
         "filters": f"VLAN {key}",
         "lifts": LIFTER,
@@ -91,5 +97,7 @@ def _value(part: str, value: Any, major: int) -> str:
     if part == "qdisc":
         return f"hfsc, default class {major:x}:{value:x}"
     if part == "filters":
-        return f"class {major:x}:{value:x}"
-    return "lifted" if part == "lifts" else str(value)
+        return FOREIGN if value == DRIFTED else f"class {major:x}:{value:x}"
+    if part == "classes" and value.parent:
+        return f"{value}, below {major:x}:{value.parent:x}"
+    return ("lifted" if value else FOREIGN) if part == "lifts" else str(value)

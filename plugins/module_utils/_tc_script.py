@@ -35,7 +35,7 @@ def _lines(tree: Tree, device: str) -> Iterator[str]:
             yield from _class(tree, device, major, minor)
         yield from _filters(tree, device, major)
         yield from (f"# Not of virtnet.qos, and not here: {each.text}" for each in tree.foreign.filters)
-        yield from (f"# Not of virtnet.qos, and not here: {each}" for each in tree.foreign.others)
+        yield from (f"# Not of virtnet.qos, and not here: {each.text}" for each in tree.foreign.qdiscs)
 
 
 def _class(tree: Tree, device: str, major: int, minor: int) -> Iterator[str]:

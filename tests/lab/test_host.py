@@ -75,7 +75,7 @@ def test_the_inventory_logs_ansible_in(tmp_path: Path) -> None:
     inventory = tmp_path / "lab.yml"
     inventory.write_text(lab("inventory", NAME).stdout)
     ping = subprocess.run(
-        ["ansible", "-i", str(inventory), NAME, "-m", "ansible.builtin.ping"],
+        [str(Path(sys.executable).with_name("ansible")), "-i", str(inventory), NAME, "-m", "ansible.builtin.ping"],
         capture_output=True,
         text=True,
         timeout=120,

@@ -170,6 +170,24 @@ def test_the_inventory_is_yaml_that_ansible_reads() -> None:
     assert str(state.directory("web1") / "known_hosts") in hosts["web1"]["ansible_ssh_common_args"]
 
 
+def test_a_host_whose_state_is_lost_or_foreign_can_still_be_ended() -> None:
+    directory = paths.private(state.directory("web1"))
+    for content in ("", "[]", '{"name": "web1", "more": 1}'):
+        (directory / "state.json").write_text(content)
+        assert state.load("web1") is None
+        state.pidfile(directory).write_text("4194304\n")
+        found = state.load("web1")
+        assert found is not None
+        assert found.pid == 4194304
+        state.pidfile(directory).unlink()
+
+
+def test_the_end_of_a_console_cannot_speak_to_the_terminal(tmp_path: Path) -> None:
+    console = tmp_path / "console.log"
+    console.write_text("BIOS\x1b[6n\x1b[2Jready\x07\n")
+    assert image.tail(console) == "BIOSready"
+
+
 def test_an_inventory_of_nothing_is_empty() -> None:
     assert inventory.render([]) == "lab:\n  hosts: {}\n"
 

@@ -34,6 +34,13 @@ or a few); later ones take it from ~/.cache/virtnet-qos. See docs/host-lab.md.
 """
 
 
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return number
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="host.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -44,9 +51,11 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("names", nargs="+", metavar="NAME")
     up.add_argument("--release", choices=recipe.RELEASES, default="trixie", help="Debian release (default: trixie)")
     up.add_argument("--guest", action=argparse.BooleanOptionalAction, default=True, help="start guest1 (default: yes)")
-    up.add_argument("--memory", type=int, default=1536, metavar="MiB", help="of each host (default: 1536)")
-    up.add_argument("--cpus", type=int, default=1, metavar="N", help="of each host (default: 1)")
-    up.add_argument("--timeout", type=float, default=600, metavar="S", help="from boot to ready (default: 600)")
+    up.add_argument(
+        "--memory", type=positive, default=1536, metavar="MiB", help="of each host that is booted (default: 1536)"
+    )
+    up.add_argument("--cpus", type=positive, default=1, metavar="N", help="of each host that is booted (default: 1)")
+    up.add_argument("--timeout", type=positive, default=600, metavar="S", help="from boot to ready (default: 600)")
 
     down = commands.add_parser("down", help="end hosts and throw away their disks")
     which = down.add_mutually_exclusive_group(required=True)
@@ -57,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("--json", action="store_true")
 
     login = commands.add_parser(
-        "ssh", help="log in to a host, or run a command there", usage="%(prog)s NAME [-- COMMAND...]"
+        "ssh",
+        help="log in to a host, or run a command there (in its shell, as ssh does)",
+        usage="%(prog)s NAME [-- COMMAND...]",
     )
     login.add_argument("name", metavar="NAME")
     login.add_argument("remote", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -97,6 +108,8 @@ def up_one(name: str, options: argparse.Namespace) -> None:
         if host and host.alive():
             if host.release != options.release:
                 raise LabError(f"{name} is up with {host.release}; end it first with: down {name}")
+            if host.image != str(image.current(options.release).directory):
+                raise LabError(f"{name} is up with an image of another recipe; end it first with: down {name}")
             if host.ready and (host.guest or not options.guest):
                 progress.say(f"{name} is up already")
                 return
@@ -190,7 +203,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 def main() -> int:
     options = parser().parse_args()
-    # Being told to end is being interrupted: what was begun is ended too.
+    # Being told to end is being interrupted: waits end, and builds with them.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return COMMANDS[options.command](options) or 0
@@ -198,4 +211,5 @@ def main() -> int:
         print(f"host.py: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("host.py: interrupted; hosts that were booting go on: see status, end them with down", file=sys.stderr)
         return 130

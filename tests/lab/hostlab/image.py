@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from contextlib import AbstractContextManager
@@ -17,6 +18,8 @@ from .errors import LabError, require
 from .locks import held
 
 BUILD_TIMEOUT = 1800.0
+# What firmware and kernels send to a console is not meant for the terminal of whoever reads it.
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,19 @@ class Image:
         return self.directory / "guest.cpio"
 
 
+def current(release: str) -> Image:
+    """The image that the recipe of today makes; it need not be built yet."""
+    return Image(paths.images() / recipe.name(release))
+
+
 def ensure(release: str) -> Image:
     """The image of the release, built if the cache lacks it."""
-    image = Image(paths.images() / recipe.name(release))
+    image = current(release)
     if image.directory.is_dir():
         return image
-    require("mmdebstrap", "mke2fs")
     if os.geteuid() != 0:
         raise LabError(f"building the {release} image unpacks a Debian system, which needs root: sudo, once")
+    require("mmdebstrap", "mke2fs")
     with _building(release, BUILD_TIMEOUT):
         if not image.directory.is_dir():
             _build(release, image)
@@ -115,7 +123,8 @@ def _run(what: str, command: list[str], log: Path) -> None:
 def tail(path: Path, lines: int = 25) -> str:
     if not path.exists():
         return "(nothing)"
-    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    text = "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    return CONTROL.sub("", text)
 
 
 def _remove_old(release: str, current: Image) -> None:
@@ -131,5 +140,5 @@ def clean() -> None:
         raise LabError(f"hosts run on the images: {', '.join(running)}; end them first with: down --all")
     for release in recipe.RELEASES:
         with _building(release, timeout=1):
-            for directory in paths.images().glob(f"{release}-*"):
+            for directory in (*paths.images().glob(f"{release}-*"), *paths.images().glob(f"building-{release}")):
                 shutil.rmtree(directory)

@@ -29,7 +29,8 @@ def lab_key() -> Path:
 def options(host: Host) -> list[str]:
     """The host key was made by us and is known by the host's name, whatever its port."""
     settings = {
-        "UserKnownHostsFile": str(host.directory / "known_hosts"),
+        # In quotes, since ssh takes a space for the end of a name.
+        "UserKnownHostsFile": f'"{host.directory / "known_hosts"}"',
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",
         "HostKeyAlias": host.name,

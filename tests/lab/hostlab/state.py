@@ -92,8 +92,17 @@ def _is_ours(pid: int, host_directory: Path) -> bool:
 def load(name: str) -> Host | None:
     try:
         return Host(**json.loads((directory(name) / "state.json").read_text()))
-    except FileNotFoundError:
+    except (FileNotFoundError, TypeError, ValueError):
+        # Never written, or by another version: what is left of it can still be ended.
+        return _remains(name)
+
+
+def _remains(name: str) -> Host | None:
+    try:
+        pid = int(pidfile(directory(name)).read_text())
+    except (FileNotFoundError, ValueError):
         return None
+    return Host(name, release="unknown", image="", accel="", port=0, pid=pid, started=time.time())
 
 
 def all_hosts() -> list[Host]:
