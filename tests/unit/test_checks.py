@@ -21,7 +21,8 @@ RUN = Path(__file__).resolve().parents[1] / "checks/run.py"
 @pytest.fixture(scope="module")
 def runner() -> Any:
     spec = importlib.util.spec_from_file_location("checks_run", RUN)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = sys.modules["checks_run"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
