@@ -161,7 +161,8 @@ class Tree:
 
     def free_handle(self, minor: int) -> int:
         """Return the major of a new leaf for a class: its own minor, as vdsm has it, unless that is taken."""
-        taken = {each.handle for each in (*self.foreign.qdiscs, *self.leaves.values())} | set(self.qdisc)
+        taken = {each.handle for each in self.foreign.qdiscs} | {leaf.handle for leaf in self.leaves.values()}
+        taken |= set(self.qdisc)
         return minor if minor not in taken else max(set(range(1, 0x8000)) - taken)
 
     def free_minor(self, *trees: Tree) -> int:
@@ -240,8 +241,7 @@ def _with_default(tree: Tree, major: int, highest_of: Tree | None = None) -> Tre
 
 def _without_orphans(now: Tree, tree: Tree) -> Tree:
     """Return the tree without somebody's qdiscs below leaves that it no longer has: the kernel takes those along."""
-    gone, kept = ({leaf.handle for leaf in each.leaves.values()} for each in (now, tree))
-    gone -= kept
+    gone = {leaf.handle for minor, leaf in now.leaves.items() if tree.leaves.get(minor) != leaf}
     while more := {each.handle for each in tree.foreign.qdiscs if each.parent in gone} - gone:
         gone |= more
     qdiscs = tuple(each for each in tree.foreign.qdiscs if each.handle not in gone)

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Action, Step, applied, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import diff, step_text
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
@@ -29,7 +30,10 @@ class Door(Protocol):
     device: str
     major: int
 
-    def send(self, steps: list[Step], replace_root: bool = False) -> None:
+    def read(self) -> Tree:
+        """Return the tree that stands."""
+
+    def send(self, steps: list[Step]) -> None:
         """Carry steps out."""
 
     def drain(self, minor: int, seconds: float) -> int:
@@ -37,16 +41,24 @@ class Door(Protocol):
 
 
 class NotApplied(Exception):
-    """The plan could not be carried out. The text says why, and what stands now."""
+    """The plan could not be carried out. The text says why, and what stands now.
+
+    ``changed``: something may stand that did not before.
+    """
+
+    def __init__(self, text: str, changed: bool) -> None:
+        super().__init__(text)
+        self.changed = changed
 
 
 def carry_out(door: Door, now: Tree, actions: list[Action]) -> list[str]:
     """Carry the actions out, or undo what was done and raise `NotApplied`. Returns warnings."""
     done: list[Step] = []
     try:
-        return _run(door, actions, done, replace_root=now.foreign.root is not None)
+        return _run(door, actions, done)
     except TcError as error:
-        raise NotApplied(f"{explain(error, door)} {_undo(door, now, done, error)}".strip()) from error
+        text, changed = _undo(door, now, done, error)
+        raise NotApplied(f"{explain(error, door)} {text}".strip(), changed) from error
 
 
 def explain(error: TcError, door: Door) -> str:
@@ -69,7 +81,7 @@ def _advice(error: TcError) -> str:
     return ""
 
 
-def _run(door: Door, actions: Iterable[Action], done: list[Step], replace_root: bool) -> list[str]:
+def _run(door: Door, actions: Iterable[Action], done: list[Step]) -> list[str]:
     warnings = []
     for steps in _sends(actions):
         for step in steps:
@@ -81,7 +93,7 @@ def _run(door: Door, actions: Iterable[Action], done: list[Step], replace_root: 
                         " they were dropped with it"
                     )
         try:
-            door.send(steps, replace_root)
+            door.send(steps)
         except TcError as error:
             done += error.done
             raise
@@ -90,8 +102,14 @@ def _run(door: Door, actions: Iterable[Action], done: list[Step], replace_root: 
 
 
 def _sends(actions: Iterable[Action]) -> Iterator[list[Step]]:
-    """Give a new root qdisc, its default class and that class's leaf as one: until then the kernel drops everything."""
+    """Give a new root qdisc, its default class and that class's leaf as one: until then the kernel drops everything.
+
+    A root that goes first goes alone. The kernel carries out the rest of a send though a part of it failed, and what
+    is meant for our new root would come to somebody's qdisc with the same handle. Meanwhile its own qdisc serves.
+    """
     steps = [step for action in actions for step in action.steps]
+    if steps and steps[0].part == "root":
+        yield [steps.pop(0)]
     fresh = 0
     if steps and steps[0].part == "qdisc" and steps[0].before is None:
         fresh = next((n for n, step in enumerate(steps[2:], 2) if step.part != "leaves"), len(steps))
@@ -100,24 +118,42 @@ def _sends(actions: Iterable[Action]) -> Iterator[list[Step]]:
         yield [step]
 
 
-def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> str:
-    if not done:
-        return "Nothing was changed."
+def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str, bool]:
+    """Undo the steps; return what to say about it, and whether something else than before may stand."""
+    if not done and not error.unclear:
+        return "Nothing was changed.", False
     if error.number == errno.ENODEV:
-        return ""
-    reached = applied(now, done)
-    lost = f" The root qdisc {now.foreign.root} it replaced is gone; the kernel's default one stands." * bool(
-        now.foreign.root
-    )
+        return "", bool(done)
+    try:
+        reached = door.read() if error.unclear else applied(now, done)
+    except TcError as second:
+        return f"What of it was done is unknown, and was not undone: its tree could not be read again: {second}.", True
+    lost = now.foreign.root is not None and reached.foreign.root is None
     undone: list[Step] = []
     try:
         # Not simply the inverses in reverse order: a curve that was added cannot be taken away in one step.
-        _run(door, plan(reached, now), undone, replace_root=False)
+        _run(door, plan(reached, _restorable(now, reached)), undone)
     except TcError as second:
-        stands = applied(reached, undone + second.done)
+        try:
+            stands = door.read() if second.unclear else applied(reached, undone + second.done)
+        except TcError as third:
+            return f"Undoing it failed too: {explain(second, door)} What stands now is unknown: {third}.", True
         sides = diff(now, stands, plan(now, stands), door.major)
         return (
             f"Undoing what was done failed too: {explain(second, door)}"
             f" Of the device's tree this stood before:\n{sides['before']}and this stands now:\n{sides['after']}"
-        )
-    return f"What had been done was undone.{lost}"
+        ), True
+    root = f" The root qdisc {now.foreign.root} it replaced is gone; the kernel's default one stands." if lost else ""
+    return f"What had been done was undone.{root}", lost
+
+
+def _restorable(now: Tree, reached: Tree) -> Tree:
+    """Return the tree to go back to: a filter of ours that somebody had changed is mended if it is no longer there."""
+    return replace(
+        now,
+        filters={
+            vlan: vlan if minor == DRIFTED != reached.filters.get(vlan) else minor
+            for vlan, minor in now.filters.items()
+        },
+        lifts={key: ours or reached.lifts.get(key) is not False for key, ours in now.lifts.items()},
+    )

@@ -21,8 +21,10 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     HfscClass,
     Tree,
     Wish,
+    healed,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Link
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME
 
 # One share is 1mbit, in bytes/s. Not 1 byte/s: m2sm() of net/sched/sch_hfsc.c keeps slopes in steps of about
@@ -51,13 +53,16 @@ def parse_class(options: dict[str, Any], problems: Problems, path: str = "") -> 
     if share is not None:
         if options.get("ls") is not None:
             problems.add(f"{path}share", share, "share and ls are two ways to say the same", "leave one of them out")
-        elif share in SHARES:
+        elif not isinstance(share, bool) and share in SHARES:
             curves["ls"] = Curve(share * SHARE)
         else:
             rule = (
                 f"a share is a whole number from {SHARES[0]} to {SHARES[-1]} (1 share is {RATE.format(SHARE, RATES)})"
             )
-            problems.add(f"{path}share", share, rule, "only the proportions between shares matter, so scale them down")
+            remedy = "scale all shares down, and ls rates beside them, as only their proportions matter"
+            if share < SHARES[0]:
+                remedy = f"the smallest is {SHARES[0]}; to have no class, state: absent"
+            problems.add(f"{path}share", share, rule, "write a number" if isinstance(share, bool) else remedy)
     node = HfscClass(curves["rt"], curves["ls"], curves["ul"])
     if len(problems.found) == before and options.get("state") != "absent":
         _check_together(node, problems, path)
@@ -71,6 +76,9 @@ def check_device(tree: Tree, device: str, handle: str, replace_root: bool, probl
         if each.preference in OUR_PREFERENCES:
             rule = f"preferences {' and '.join(map(str, OUR_PREFERENCES))} are where this module keeps its own filters"
             problems.add("device", device, f"{each.text} is in the way: {rule}", "give that filter another preference")
+    if tree.foreign.clash:
+        rule = f"{tree.foreign.clash}, which is not the root, has the handle that is wanted"
+        problems.add("device", device, rule, "remove that qdisc first, or give another handle")
     root = tree.foreign.root
     if not root or replace_root:
         return
@@ -82,8 +90,27 @@ def check_device(tree: Tree, device: str, handle: str, replace_root: bool, probl
     problems.add("device", device, f"its root qdisc is {root}, not hfsc {handle}", remedy)
 
 
-def check_withdrawal(tree: Tree, wish: Wish, problems: Problems) -> None:
+def check_kind(link: Link, device: str, problems: Problems) -> None:
+    """Refuse a device that the traffic does not leave the host through, or that carries but one VLAN."""
+    name = f", that is {link.below}" if link.below else ""
+    unfit = {
+        "vlan": ("a VLAN device, which has but one VLAN", f"name the NIC or bond below it{name}"),
+        "bridge": ("a bridge, which only the host's own traffic passes", "name the NIC or bond that is its port"),
+        "loopback": ("the loopback device, which nothing leaves the host through", "name a NIC or bond"),
+        "tun": ("a guest's or a tunnel's tap", "use virt_iface_bandwidth for a guest, and here name a NIC or bond"),
+    }
+    if link.kind in unfit:
+        rule, remedy = unfit[link.kind]
+        problems.add("device", device, f"it is {rule}", remedy)
+
+
+def check_withdrawal(tree: Tree, wish: Wish, handle: str, problems: Problems) -> None:
     """Refuse to take away the default class while others need it, for it would take the root qdisc along."""
+    tree = healed(tree)
+    root = tree.foreign.root or ""
+    if root.startswith("hfsc"):
+        rule = f"the classes of the device are below {root}, so nothing would be taken away"
+        problems.add("handle", handle, rule, f"set handle: {root.split()[1]!r}, if those are meant")
     others = [f"class {minor:x}" for minor in sorted(tree.classes) if minor != wish.minor]
     others += [each.text for each in tree.foreign.filters]
     if wish.vlan is None and tree.qdisc and others:
@@ -96,6 +123,8 @@ def _vlan(options: dict[str, Any], problems: Problems, path: str) -> int | None:
     if (vlan is not None) == bool(options.get("default")):
         rule = "a class is either a VLAN's or the default one"
         problems.add(f"{path}vlan", vlan, rule, f"give exactly one of {path}vlan and {path}default: true")
+    elif isinstance(vlan, bool):
+        problems.add(f"{path}vlan", vlan, "not a number", "write the VLAN's id, or default: true")
     elif vlan is not None and vlan not in VLANS:
         rule = f"a VLAN id is from {VLANS[0]} to {VLANS[-1]}"
         problems.add(f"{path}vlan", vlan, rule, "untagged traffic is the default class's: default: true")

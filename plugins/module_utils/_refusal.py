@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._units import Quantity, Scale, Unfit
 
+VALUE_SHOWN = 80  # characters; a whole file in place of a rate is not worth printing
+
 
 class Refused(Exception):
     """What was asked cannot be done as asked; nothing was changed. ``problems`` holds one sentence each."""
@@ -31,6 +33,8 @@ class Problems:
     def add(self, option: str, value: Any, rule: str, remedy: str) -> None:
         """Note one problem: the option (``classes[3].ul.m2``), its value, the rule it breaks and the way out."""
         shown = "" if value is None else f" {value!r}"
+        if len(shown) > VALUE_SHOWN:
+            shown = f"{shown[: VALUE_SHOWN - 3]}..."
         self.found.append(f"{option}{shown}: {rule}; {remedy}.")
 
     def quantity(self, option: str, text: str | None, quantity: Quantity, scale: Scale) -> int | None:

@@ -17,16 +17,18 @@ import socket
 import struct
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
+    DRIFTED,
     LIFT_PREFERENCE,
     TAGGED,
     VLAN_PREFERENCE,
     Curve,
     Foreign,
     ForeignFilter,
+    ForeignQdisc,
     HfscClass,
     Leaf,
     Tree,
@@ -44,17 +46,27 @@ except ImportError:
 NEWQDISC, DELQDISC, GETQDISC = 36, 37, 38
 NEWTCLASS, DELTCLASS, GETTCLASS = 40, 41, 42
 NEWTFILTER, DELTFILTER, GETTFILTER = 44, 45, 46
-REQUEST, ACK, ECHO, REPLACE, EXCLUSIVE, DUMP, CREATE = 0x1, 0x4, 0x8, 0x100, 0x200, 0x300, 0x400
-ROOT = 0xFFFFFFFF
+REQUEST, ACK, ECHO, EXCLUSIVE, DUMP, CREATE = 0x1, 0x4, 0x8, 0x200, 0x300, 0x400
+ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 
 CURVES = {"rt": 1, "ls": 2, "ul": 3}  # TCA_HFSC_RSC, _FSC, _USC: each a struct tc_service_curve
-FLOWER_CLASSID, FLOWER_ETH_TYPE, FLOWER_VLAN_ID = 1, 8, 23
-U32_SELECTOR, U32_ACTIONS = 5, 7
+FLOWER_CLASSID, FLOWER_ETH_TYPE, FLOWER_FLAGS, FLOWER_VLAN_ID, FLOWER_HARDWARE_COUNT = 1, 8, 22, 23, 86
+U32_HASH, U32_SELECTOR, U32_ACTIONS, U32_COUNTERS, U32_FLAGS, U32_PADDING = 2, 5, 7, 9, 11, 12
+# What the kernel dumps of our own filters, and nothing that would make them match or do something else
+OUR_FLOWER = {FLOWER_CLASSID, FLOWER_ETH_TYPE, FLOWER_FLAGS, FLOWER_VLAN_ID, FLOWER_HARDWARE_COUNT}
+OUR_U32 = {U32_HASH, U32_SELECTOR, U32_ACTIONS, U32_COUNTERS, U32_FLAGS, U32_PADDING}
 ACTION_KIND, ACTION_OPTIONS = 1, 2
 VLAN_PARAMETERS, VLAN_PUSH_ID = 2, 3
+PUSH, POP, PIPE, GO_ON = 2, 1, 3, -1  # TCA_VLAN_ACT_PUSH, _POP, TC_ACT_PIPE, TC_ACT_UNSPEC
 STATISTICS_QUEUE = 3
 # The kinds of filters whose attribute 1 is the class they point to
 CLASSID_FIRST = frozenset({"basic", "flower", "fw", "matchall", "route", "u32"})
+
+
+# struct tc_u32_sel (terminal, one key) and tc_u32_key; keys are 32 bits, so this one starts at -8
+LIFT_SELECTOR = (
+    struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + struct.pack("!II", 0xFFFF, TAGGED) + struct.pack("=ii", -8, 0)
+)
 
 
 class TcMessage(tcmsg):  # type: ignore[misc]
@@ -93,11 +105,14 @@ def message(  # noqa: PLR0913
     return made
 
 
-def message_of(step: Step, index: int, major: int, replace_root: bool = False) -> Any:
+def message_of(step: Step, index: int, major: int) -> Any:
     """Return the message that carries a step out on the device with this index."""
     flags = ACK
     if step.before is None:
-        flags |= CREATE | (REPLACE if step.part == "qdisc" and replace_root else EXCLUSIVE)
+        flags |= CREATE | EXCLUSIVE
+    if step.part == "root":
+        # Not replaced in one message: the handle may be in use in the very tree that goes (tc_modify_qdisc(), EINVAL).
+        return message(DELQDISC, flags, index, parent=ROOT, handle=step.key << 16, kind=step.before.split()[0])
     made: Any = {
         "qdisc": _qdisc,
         "classes": _class,
@@ -161,13 +176,9 @@ def _lifter(step: Step, flags: int, index: int, root: int) -> Any:
     info = _filter_info(LIFT_PREFERENCE)
     if step.after is None:
         return message(DELTFILTER, flags, index, parent=root, info=info, kind="u32")
-    # struct tc_u32_sel (terminal, one key) and tc_u32_key; keys are 32 bits, so this one starts at -8
-    selector = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + struct.pack("!II", 0xFFFF, TAGGED)
-    selector += struct.pack("=ii", -8, 0)
-    push, pop, pipe, go_on = 2, 1, 3, -1  # TCA_VLAN_ACT_PUSH, _POP, TC_ACT_PIPE, TC_ACT_UNSPEC
-    actions = _vlan_action(1, push, pipe, _attribute(VLAN_PUSH_ID, struct.pack("=H", 1)))
-    actions += _vlan_action(2, pop, go_on, b"")
-    options = _attribute(U32_SELECTOR, selector) + _attribute(U32_ACTIONS, actions)
+    actions = _vlan_action(1, PUSH, PIPE, _attribute(VLAN_PUSH_ID, struct.pack("=H", 1)))
+    actions += _vlan_action(2, POP, GO_ON, b"")
+    options = _attribute(U32_SELECTOR, LIFT_SELECTOR) + _attribute(U32_ACTIONS, actions)
     return message(NEWTFILTER, flags, index, parent=root, info=info, kind="u32", options=options)
 
 
@@ -213,8 +224,20 @@ def tree_of(major: int, qdiscs: Iterable[Any], classes: Iterable[Any], filters: 
     occupied = None
     if root is not None and not ours and root["handle"]:  # the kernel's own qdiscs have no handle
         occupied = f"{root.get_attr('TCA_KIND')} {root['handle'] >> 16:x}:"
+    qdiscs = [each for parent, each in here.items() if parent >> 16 != major]
+    foreign_qdiscs = tuple(
+        ForeignQdisc(
+            f"qdisc {each.get_attr('TCA_KIND')} {each['handle'] >> 16:x}:", each["handle"] >> 16, each["parent"] >> 16
+        )
+        # All but ingress and clsact goes with the root that is replaced.
+        for each in qdiscs
+        if ours or each["parent"] == INGRESS
+    )
     if not ours:
-        return Tree(foreign=Foreign(root=occupied))
+        # The kernel's own root (mq) has no handle and cannot be taken away first, with what somebody put below it.
+        same = [each for each in here.values() if each["handle"] == major << 16 and not occupied]
+        clash = f"qdisc {same[0].get_attr('TCA_KIND')} {major:x}:" if same else None
+        return Tree(foreign=Foreign(root=occupied, qdiscs=foreign_qdiscs, clash=clash))
     default = struct.unpack("=H", (root.get_attr("TCA_OPTIONS") or b"")[:2].ljust(2, b"\0"))[0]
     nodes = {
         each["handle"] & 0xFFFF: _node(each)
@@ -226,19 +249,14 @@ def tree_of(major: int, qdiscs: Iterable[Any], classes: Iterable[Any], filters: 
         for parent, each in here.items()
         if parent >> 16 == major and parent & 0xFFFF in nodes
     }
-    others = [each for parent, each in here.items() if parent >> 16 != major]
-    lifts, vlans, foreign = _filters(major, filters)
+    lifts, vlans, foreign = _filters(major, filters, nodes.keys())
     return Tree(
         qdisc={major: default},
         classes=nodes,
         leaves=leaves,
         lifts=lifts,
         filters=vlans,
-        foreign=Foreign(
-            filters=tuple(foreign),
-            handles=frozenset(each["handle"] >> 16 for each in others),
-            others=tuple(f"qdisc {each.get_attr('TCA_KIND')} {each['handle'] >> 16:x}:" for each in others),
-        ),
+        foreign=Foreign(filters=tuple(foreign), qdiscs=foreign_qdiscs),
     )
 
 
@@ -252,22 +270,50 @@ def _node(each: Any) -> HfscClass:
     return HfscClass(**curves, parent=each["parent"] & 0xFFFF)
 
 
-def _filters(major: int, filters: Iterable[Any]) -> tuple[Mapping[int, bool], Mapping[int, int], list[ForeignFilter]]:
-    lifts, vlans, foreign = {}, {}, []
+def _filters(
+    major: int, filters: Iterable[Any], classes: Collection[int]
+) -> tuple[Mapping[int, bool], Mapping[int, int], list[ForeignFilter]]:
+    lifts: dict[int, bool] = {}
+    vlans: dict[int, int] = {}
+    foreign: list[ForeignFilter] = []
     for each in _real(filters):
         kind, handle, preference = each.get_attr("TCA_KIND"), each["handle"], each["info"] >> 16
         options = attributes(each.get_attr("TCA_OPTIONS"))
         classid = int.from_bytes(options.get(1, b"")[:4], sys.byteorder) if kind in CLASSID_FIRST else 0
         minor = classid & 0xFFFF if classid >> 16 == major else None
         first_chain = not any(each.get_attr("TCA_CHAIN") or b"")
-        vlan = int.from_bytes(options.get(FLOWER_VLAN_ID, b""), sys.byteorder)
-        if first_chain and kind == "u32" and each["info"] == _filter_info(LIFT_PREFERENCE):
-            lifts[TAGGED] = True
-        elif first_chain and kind == "flower" and each["info"] == _filter_info(VLAN_PREFERENCE) and vlan == handle:
-            vlans[vlan] = minor or 0
+        here = {(kind, each["info"])} if first_chain else set()
+        if ("u32", _filter_info(LIFT_PREFERENCE)) in here:
+            lifts[TAGGED] = TAGGED not in lifts and _lifts(options)
+        elif ("flower", _filter_info(VLAN_PREFERENCE)) in here and _is_ours(options, handle):
+            vlans[handle] = minor or 0
+        elif ("flower", _filter_info(VLAN_PREFERENCE)) in here and handle in classes:
+            vlans[handle] = DRIFTED
         else:
             foreign.append(ForeignFilter(f"{kind} filter 0x{handle:x} at preference {preference}", preference, minor))
     return lifts, vlans, foreign
+
+
+def _is_ours(options: dict[int, bytes], vlan: int) -> bool:
+    """Whether a flower filter matches a VLAN's id and nothing else, and does nothing but name a class."""
+    return (
+        options.keys() <= OUR_FLOWER
+        and int.from_bytes(options.get(FLOWER_VLAN_ID, b""), sys.byteorder) == vlan
+        and options.get(FLOWER_ETH_TYPE, struct.pack("!H", TAGGED)) == struct.pack("!H", TAGGED)
+    )
+
+
+def _lifts(options: dict[int, bytes]) -> bool:
+    """Whether a u32 filter has the selector and the actions of the lifter."""
+    found = []
+    for order, action in sorted(attributes(options.get(U32_ACTIONS)).items()):
+        kind, content = (attributes(action).get(number, b"") for number in (ACTION_KIND, ACTION_OPTIONS))
+        inside = attributes(content)
+        parameters = inside.get(VLAN_PARAMETERS, b"").ljust(24, b"\0")
+        verdict, what = struct.unpack_from("=i8xi", parameters, 8)
+        found.append((order, kind, verdict, what))
+    ours = [(1, b"vlan\0", PIPE, PUSH), (2, b"vlan\0", GO_ON, POP)]
+    return options.keys() <= OUR_U32 and options.get(U32_SELECTOR) == LIFT_SELECTOR and found == ours
 
 
 def _real(filters: Iterable[Any]) -> Iterator[Any]:

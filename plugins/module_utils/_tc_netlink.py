@@ -18,8 +18,11 @@ import os
 import re
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
@@ -32,6 +35,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
     GETQDISC,
     GETTCLASS,
     GETTFILTER,
+    REQUEST,
     TcMessage,
     attributes,
     backlog,
@@ -46,16 +50,37 @@ DUMP_INTERRUPTED, ACK_TLVS = 0x10, 0x200
 SOL_NETLINK, CAP_ACK, EXT_ACK = 270, 10, 11
 ACK_TEXT = 1
 ANSWER_SECONDS = 30
+# linux/rtnetlink.h, linux/if_link.h
+GETLINK, LINK_BELOW, LINK_INFO, INFO_KIND = 18, 5, 18, 1
+LOOPBACK = 8
+CAP_NET_ADMIN = 12
+
+
+NAMES_SHOWN = 20
 
 
 class TcError(Exception):
-    """The kernel refused: its error number and words, the step, and the steps of the same send it did carry out."""
+    """The kernel refused: its error number and words, the step, and the steps of the same send it did carry out.
 
-    def __init__(self, number: int, text: str = "", step: Step | None = None, done: Iterable[Step] = ()) -> None:
+    ``unclear``: it did not answer, so that nobody knows which of the steps were carried out.
+    """
+
+    def __init__(
+        self, number: int, text: str = "", step: Step | None = None, done: Iterable[Step] = (), unclear: bool = False
+    ) -> None:
         super().__init__(f"[Errno {number}] {os.strerror(number)}" + (f": {text}" if text else ""))
         self.number = number
         self.step = step
         self.done = list(done)
+        self.unclear = unclear
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a device is: its kind in ip-link(8), which a NIC has not, and the name of the device it is on."""
+
+    kind: str = ""
+    below: str = ""
 
 
 def devices() -> dict[str, int]:
@@ -66,9 +91,21 @@ def devices() -> dict[str, int]:
 def check_name(device: str, there: dict[str, int], problems: Problems) -> None:
     """Refuse a device that is not there, and one whose name tc -batch would read as something else."""
     if device not in there:
-        problems.add("device", device, "no such device", f"there are {', '.join(sorted(there))}")
+        some = ", ".join(sorted(there)[:NAMES_SHOWN])
+        more = f" and {len(there) - NAMES_SHOWN} more" if len(there) > NAMES_SHOWN else ""
+        problems.add("device", device, "no such device", f"there are {some}{more}")
     elif re.search(r"[\s#\"'\\]", device):
         problems.add("device", device, "tc -batch cannot read this name", "rename the device")
+
+
+def may_change() -> bool:
+    """Whether this process has CAP_NET_ADMIN; where that cannot be read, the kernel will say."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return not found or bool(int(found.group(1), 16) >> CAP_NET_ADMIN & 1)
 
 
 class Tc:
@@ -92,10 +129,33 @@ class Tc:
             raise TcError(errno.ENODEV)
         return tree_of(self.major, qdiscs, self._dump(GETTCLASS), self._dump(GETTFILTER, self.major << 16))
 
-    def send(self, steps: list[Step], replace_root: bool = False) -> None:
+    def link(self) -> Link:
+        """Return what the device is. Asked of netlink, since /sys may be another network namespace's."""
+        self._sequence += 1
+        body = struct.pack("=BxHiII", 0, 0, self.index, 0, 0)  # struct ifinfomsg
+        answer = b""
+        self._socket.send(struct.pack("=IHHII", 16 + len(body), GETLINK, REQUEST, self._sequence, 0) + body)
+        while not answer:
+            for number, _flags, sequence, data in _split(self._socket.recv(1 << 18)):
+                if sequence == self._sequence:
+                    if number == ERROR:
+                        raise TcError(*_acknowledgement(number, 0, data))
+                    answer = data[16:]
+        found = attributes(answer[16:])
+        kind = attributes(found.get(LINK_INFO)).get(INFO_KIND, b"").rstrip(b"\0").decode(errors="replace")
+        if struct.unpack_from("=I", answer, 8)[0] & LOOPBACK:
+            kind = "loopback"
+        below = int.from_bytes(found.get(LINK_BELOW, b""), sys.byteorder)
+        return Link(kind, {index: name for name, index in devices().items()}.get(below, ""))
+
+    def send(self, steps: list[Step]) -> None:
         """Carry the steps out, all in one send, so that as little as can be comes between them."""
-        messages = [message_of(step, self.index, self.major, replace_root) for step in steps]
-        errors = [error for error, replies in self._exchange(messages)]
+        messages = [message_of(step, self.index, self.major) for step in steps]
+        try:
+            errors = [refusal for refusal, replies in self._exchange(messages)]
+        except TcError as unclear:
+            unclear.step = steps[0]
+            raise
         done = [step for step, error in zip(steps, errors) if not error]
         for step, error in zip(steps, errors):
             if error:
@@ -129,12 +189,11 @@ class Tc:
             each["header"]["sequence_number"] = self._sequence
             each.reset()
             each.encode()
-        self._socket.send(b"".join(bytes(each.data) for each in messages))
         errors: dict[int, tuple[int, str]] = {}
         replies: dict[int, list[Any]] = {number: [] for number in range(first, self._sequence + 1)}
         waiting = set(replies)
-        while waiting:
-            for number, flags, sequence, data in _split(self._socket.recv(1 << 18)):
+        for answer in self._answers(b"".join(bytes(each.data) for each in messages), waiting):
+            for number, flags, sequence, data in _split(answer):
                 if sequence not in waiting:
                     continue
                 if flags & DUMP_INTERRUPTED:
@@ -149,6 +208,17 @@ class Tc:
                     reply.decode()
                     replies[sequence].append(reply)
         return [(errors.get(sequence), found) for sequence, found in replies.items()]
+
+    def _answers(self, data: bytes, waiting: set[int]) -> Iterator[bytes]:
+        try:
+            self._socket.send(data)
+            while waiting:
+                yield self._socket.recv(1 << 18)
+        except OSError as error:
+            late = isinstance(error, socket.timeout)
+            text = f"no answer within {ANSWER_SECONDS} s" if late else "talking to the kernel failed"
+            number = errno.ETIMEDOUT if late else error.errno or errno.EIO
+            raise TcError(number, text, unclear=True) from error
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 # Twenty digits on each side hold every number of this field; an unbounded one would let a text exhaust int().
-_QUANTITY = re.compile(r"(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([A-Za-z/]*)", re.ASCII)
+_QUANTITY = re.compile(r"(-?[0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([A-Za-z/]{0,20})", re.ASCII)
 
 
 class Unfit(ValueError):

@@ -17,15 +17,19 @@ description:
     number of a VLAN's class is the VLAN's id in hexadecimal.
   - Changes are made in place. Where the kernel cannot do that, since it takes no curve away from a class, a temporary
     class carries the traffic while the class is made anew. Nothing else that is on the device is touched.
-  - There is always a default class, as the kernel drops traffic that has no class. The first class on a device makes
-    one that is not limited and has the highest O(ls) among the classes. It is left alone from then on, until
-    O(default=true) declares it.
+  - There is always a default class, as the kernel drops traffic that has no class. Where there is none, the first
+    class that is declared on a device makes one, with the same O(ls), or its O(rt) as O(ls) where it has no O(ls), no
+    limit, and a V(fq_codel) inside. It is left alone from then on, however large later classes are, until
+    O(default=true) declares it. So declare O(default=true) first.
   - Frames are classified by their VLAN id with one hash lookup, however many VLANs there are, and whatever their
     priority bits. Tags that packet sockets or macvtap guests put into the frame themselves are seen too.
   - Everything that is wrong with the options is refused at once, before anything is changed. When the kernel refuses
     something half-way, what was done is undone.
   - The result does not survive a reboot by itself. RV(script) is what to persist.
 notes:
+  - The sum of all O(rt) on a device is not checked yet. Keep it well below the speed of the link, as guarantees that
+    do not fit together hold for nobody.
+  - Two runs on one device wait for each other, up to 30 seconds.
   - Classes and filters that somebody else put below the root qdisc are left alone. Below V(1389:), the module's own are
     the classes that are declared, those with a minor number from C(fff0) to C(fffe), which are temporary, and the
     filters at the preferences 4998 and 4999.
@@ -34,7 +38,8 @@ extends_documentation_fragment:
 options:
   device:
     description:
-      - The NIC or bond that the traffic leaves through. Not a VLAN device on it, nor a bridge over it.
+      - The NIC or bond that the traffic leaves through. A VLAN device on it, a bridge over it, a tap and the loopback
+        device are refused.
     type: str
     required: true
   vlan:
@@ -62,7 +67,8 @@ options:
     description:
       - The link-share curve as a plain weight, from 1 to 34359. A class with V(60) gets one and a half times what a
         class with V(40) gets while both want more than there is.
-      - One share is the same as an O(ls) of V(1mbit), so shares and rates can stand side by side.
+      - One share is the same as an O(ls) of V(1mbit), so shares and rates can stand side by side. Among shares alone,
+        only the proportions matter.
       - Mutually exclusive with O(ls).
     type: int
   rt:
@@ -93,8 +99,8 @@ options:
     default: "1389:"
   replace_root:
     description:
-      - Whether to replace a root qdisc that somebody else put there, with all that is below it. It is not brought
-        back when something fails later.
+      - Whether to replace a root qdisc that somebody else put there, with all that is below it. It is taken away
+        first, and not brought back when something fails later.
       - The qdiscs that the kernel itself gives to a device are always replaced.
     type: bool
     default: false
@@ -123,19 +129,19 @@ author:
 """
 
 EXAMPLES = r"""
+- name: Give what has no class of its own 40 shares, and never more than 5 Gbit/s (first, so that it is not made up)
+  virtnet.qos.tc_hfsc_class:
+    device: bond0
+    default: true
+    share: 40
+    ul: 5gbit
+
 - name: Give the storage VLAN 60 shares of the bond and guarantee it 1 Gbit/s
   virtnet.qos.tc_hfsc_class:
     device: bond0
     vlan: 100
     share: 60
     rt: 1gbit
-
-- name: Give everything else 40 shares, and never more than 5 Gbit/s
-  virtnet.qos.tc_hfsc_class:
-    device: bond0
-    default: true
-    share: 40
-    ul: 5gbit
 
 - name: Let voice start with 2 Mbit/s for the first 10 ms of a backlog, for a low delay
   virtnet.qos.tc_hfsc_class:
@@ -210,23 +216,32 @@ script:
     qdisc add dev bond0 parent 1389:1388 handle 1388: fq_codel
 """
 
+import contextlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import declare, withdraw
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Wish, declare, withdraw
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, carry_out
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import (
     check_device,
+    check_kind,
     check_withdrawal,
     parse_class,
     parse_handle,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff, step_text
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import PYROUTE2_ERROR
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError, check_name, devices
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import (
+    Tc,
+    TcError,
+    check_name,
+    devices,
+    may_change,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
 
 
@@ -234,19 +249,31 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     """Parse, read, plan, apply, read again; return what the module returns."""
     options = module.params
     problems = Problems()
-    device, absent = options["device"], options["state"] == "absent"
+    device = options["device"]
     major = parse_handle(options["handle"], problems)
     wish = parse_class(options, problems)
     there = devices()
     check_name(device, there, problems)
-    if not major or device not in there:
+    capable = may_change()
+    if not capable:
+        problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")
+    if not (capable and major and device in there):
         problems.refuse_if_any()
 
     tc = Tc(device, there[device], major)
+    with contextlib.nullcontext() if module.check_mode else only_run(tc.index):
+        return bring_about(module, tc, wish, problems)
+
+
+def bring_about(module: AnsibleModule, tc: Tc, wish: Wish, problems: Problems) -> dict[str, Any]:
+    """Read, plan, apply, read again, with nobody else of us on the device meanwhile."""
+    options = module.params
+    device, major, absent = tc.device, tc.major, options["state"] == "absent"
     now = tc.read()
     if absent:
-        check_withdrawal(now, wish, problems)
+        check_withdrawal(now, wish, options["handle"], problems)
     else:
+        check_kind(tc.link(), device, problems)
         check_device(now, device, options["handle"], options["replace_root"], problems)
     problems.refuse_if_any()
 
@@ -260,10 +287,14 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     if actions and not module.check_mode:
         for warning in carry_out(tc, now, actions):
             module.warn(warning)
-        after = tc.read()
-        left = plan(after, wanted)
+        try:
+            after = tc.read()
+        except TcError as error:
+            raise NotApplied(f"{device}: changed, but could not be read again: {error}.", changed=True) from error
+        left = "; ".join(step_text(action, major) for action in plan(after, wanted))
         if left:
-            raise NotApplied(f"{device}: something else changes it too. This still differs: {action_list(left, major)}")
+            text = f"{device}: something else changes it too. This would have to be done still: {left}."
+            raise NotApplied(text, changed=True)
     result = {
         "changed": bool(actions),
         "device": device,
@@ -297,8 +328,12 @@ def main() -> None:
         module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2"), exception=PYROUTE2_ERROR)
     try:
         result = converge(module)
-    except (Refused, NotApplied) as error:
+    except Refused as error:
         module.fail_json(msg=str(error))
+    except NotApplied as error:
+        module.fail_json(msg=str(error), changed=error.changed)
+    except Locked as error:
+        module.fail_json(msg=f"{module.params['device']}: {error}.")
     except (TcError, OSError) as error:
         module.fail_json(msg=f"{module.params['device']}: could not read its tree: {error}.")
     module.exit_json(**result)

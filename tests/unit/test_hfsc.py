@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     TEMPORARY_MINORS,
     Curve,
     Foreign,
+    ForeignQdisc,
     HfscClass,
     Leaf,
     Tree,
@@ -83,6 +86,31 @@ def test_somebody_elses_default_class_serves_until_the_default_is_declared() -> 
     assert withdraw(theirs, MAJOR, wish(7)).classes == {DEFAULT_MINOR: HfscClass(ls=Curve(1))}
 
 
+def test_the_default_class_that_is_made_up_has_a_fair_queue_whatever_the_first_class_has() -> None:
+    tree = declare(Tree(), MAJOR, wish(100, leaf=None, ls=10))
+    assert tree.leaves == {DEFAULT_MINOR: Leaf("fq_codel", DEFAULT_MINOR)}
+
+
+def test_a_tree_without_classes_whose_default_is_a_vlans_minor() -> None:
+    bare = Tree(qdisc={MAJOR: 100})
+    assert withdraw(bare, MAJOR, wish(100)) == bare
+    assert withdraw(bare, MAJOR, wish(None)) == Tree()
+    assert declare(bare, MAJOR, wish(100, ls=1)).qdisc == {MAJOR: 100}
+    for other in (200, None):
+        tree = declare(bare, MAJOR, wish(other, ls=1))
+        assert tree.qdisc == {MAJOR: DEFAULT_MINOR}
+        assert tree.classes.keys() == {DEFAULT_MINOR} | ({other} if other else set())
+
+
+def test_what_is_below_a_leaf_goes_with_it() -> None:
+    there = declare(Tree(), MAJOR, wish(100, ls=1))
+    below = (ForeignQdisc("sfq", 0x78, 0x77), ForeignQdisc("tbf", 0x77, 0x64), ForeignQdisc("clsact", 0xFFFF, 0xFFFF))
+    there = replace(there, leaves={**there.leaves, 100: Leaf("prio", 0x64)}, foreign=Foreign(qdiscs=below))
+    for tree in (withdraw(there, MAJOR, wish(100)), declare(there, MAJOR, wish(100, ls=1))):
+        assert tree.foreign.qdiscs == below[2:]
+    assert declare(there, MAJOR, wish(200, ls=1)).foreign.qdiscs == below
+
+
 def test_the_last_vlan_leaves_the_default_class_and_the_default_class_leaves_nothing() -> None:
     only_default = withdraw(declare(Tree(), MAJOR, wish(100, ls=10)), MAJOR, wish(100))
     assert set(only_default.classes) == {DEFAULT_MINOR}
@@ -101,7 +129,9 @@ def test_a_leaf_that_is_of_the_right_kind_keeps_its_handle() -> None:
 
 
 def test_a_leafs_handle_is_its_minor_unless_that_is_taken() -> None:
-    tree = declare(Tree(foreign=Foreign(handles=frozenset({2, 0x7FFF}))), 1, wish(1, ls=1))
+    tree = declare(
+        Tree(foreign=Foreign(qdiscs=(ForeignQdisc("", 2, 1), ForeignQdisc("", 0x7FFF, 1)))), 1, wish(1, ls=1)
+    )
     assert tree.leaves[1].handle == 0x7FFE
     assert declare(tree, 1, wish(2, ls=1)).leaves[2].handle == 0x7FFD
 

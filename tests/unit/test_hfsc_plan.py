@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     DEFAULT_MINOR,
+    DRIFTED,
     TAGGED,
     Curve,
     Foreign,
@@ -68,7 +69,10 @@ class Kernel:
     def __post_init__(self) -> None:
         self.kept = set(self.tree.filters) & set(self.wanted.filters)
 
-    def send(self, steps: list[Step], replace_root: bool = False) -> None:
+    def read(self) -> Tree:
+        return self.tree
+
+    def send(self, steps: list[Step]) -> None:
         for position, step in enumerate(steps):
             number = errno.EIO if len(self.sent) in self.fail_at else self.refusal(step)
             self.sent.append(step)
@@ -83,6 +87,8 @@ class Kernel:
         return 0
 
     def refusal(self, step: Step) -> int:  # noqa: PLR0911
+        if step.part == "root":
+            return 0 if step.before == self.tree.foreign.root else errno.EINVAL
         there = getattr(self.tree, step.part)
         if step.before != there.get(step.key):
             return errno.EEXIST if step.before is None else errno.ENOENT
@@ -192,9 +198,9 @@ def test_a_new_root_its_default_class_and_leaf_are_sent_as_one() -> None:
     sends: list[int] = []
 
     class Counting(Kernel):
-        def send(self, steps: list[Step], replace_root: bool = False) -> None:
+        def send(self, steps: list[Step]) -> None:
             sends.append(len(steps))
-            super().send(steps, replace_root)
+            super().send(steps)
 
     wanted = tree_with_limit()
     carry_out(Counting(Tree(), wanted), Tree(), plan(Tree(), wanted))
@@ -218,15 +224,112 @@ def test_when_undoing_fails_too_it_is_said_what_stands() -> None:
     with pytest.raises(NotApplied) as raised:
         carry_out(kernel, now, plan(now, wanted))
     text = str(raised.value)
+    assert raised.value.changed
     assert "Undoing what was done failed too: eth0: could not delete class 1389:c8" in text
     assert "this stands now:\nclass 1389:c8\n  ls 40bit" in text
+
+
+class Silent(Kernel):
+    """A kernel that does what it is told, and says so too late."""
+
+    silent_at: int = 0
+
+    def send(self, steps: list[Step]) -> None:
+        late = self.silent_at in range(len(self.sent), len(self.sent) + len(steps))
+        super().send(steps)
+        if late:
+            raise TcError(errno.ETIMEDOUT, "no answer", step=steps[0], unclear=True)
+
+
+@pytest.mark.parametrize("position", range(7))
+def test_what_was_done_without_an_answer_is_read_and_undone(position: int) -> None:
+    now = tree_with_limit()
+    wanted = declare(now, MAJOR, Wish(100, HfscClass(ls=Curve(10)), "fq_codel"))
+    kernel = Silent(now, wanted)
+    kernel.silent_at = position
+    with pytest.raises(NotApplied, match=r"\[Errno 110\].*was undone") as raised:
+        carry_out(kernel, now, plan(now, wanted))
+    assert kernel.tree == now
+    assert not raised.value.changed
+
+
+def test_a_kernel_that_says_no_more_is_no_success() -> None:
+    class Dead(Silent):
+        def read(self) -> Tree:
+            raise TcError(errno.ETIMEDOUT, unclear=True)
+
+    now = tree_with_limit()
+    with pytest.raises(NotApplied, match="What of it was done is unknown") as raised:
+        carry_out(Dead(now, now), now, plan(now, declare(now, MAJOR, Wish(1, HfscClass(ls=Curve(10))))))
+    assert raised.value.changed
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_a_root_that_is_replaced_goes_first_and_alone(position: int) -> None:
+    now, wanted = Tree(foreign=Foreign(root="htb 1389:")), tree_with_limit()
+    actions = plan(now, wanted)
+    assert action_list(actions, MAJOR)[0] == {"op": "delete", "object": "qdisc", "id": "1389:", "before": "htb 1389:"}
+    kernel = Kernel(now, wanted, fail_at={position})
+    with pytest.raises(NotApplied) as raised:
+        carry_out(kernel, now, actions)
+    if position == 0:
+        assert kernel.sent == [Step("root", MAJOR, "htb 1389:", None)]
+        assert str(raised.value).endswith("Nothing was changed.")
+        assert kernel.tree == now
+    else:
+        assert "htb 1389: it replaced is gone" in str(raised.value)
+        assert kernel.tree == Tree()
+    assert raised.value.changed == (position > 0)
+
+
+def drifted() -> tuple[Tree, Tree]:
+    whole = tree_with_limit()
+    return replace(whole, filters={100: DRIFTED}, lifts={TAGGED: False}), whole
+
+
+def test_filters_that_somebody_changed_are_made_anew_before_the_class() -> None:
+    now, whole = drifted()
+    actions = plan(now, declare(now, MAJOR, Wish(100, HfscClass(ls=Curve(10)), "fq_codel")))
+    assert [(action.op, action.part) for action in actions] == [
+        ("change", "lifts"),
+        ("change", "filters"),
+        ("recreate", "classes"),
+    ]
+    mend = plan(now, whole)
+    assert diff(now, whole, mend, MAJOR)["before"] == (
+        "filter for VLAN 100, changed by somebody\nfilter for tags inside frames, changed by somebody\n"
+    )
+    assert action_list(mend, MAJOR)[1]["before"] == "changed by somebody"
+    assert plan(now, withdraw(now, MAJOR, Wish(100)))[0].part == "filters"
+
+
+@pytest.mark.parametrize("position", range(4))
+def test_a_mended_filter_is_not_broken_again_by_undoing(position: int) -> None:
+    now, whole = drifted()
+
+    class Lenient(Kernel):
+        def check(self) -> None:
+            pass
+
+    kernel = Lenient(now, whole, fail_at={position})
+    with pytest.raises(NotApplied):
+        carry_out(kernel, now, plan(now, whole))
+    assert kernel.tree == replace(now, lifts={TAGGED: position > 0}, filters={100: 100 if position > 2 else DRIFTED})
+
+
+def test_a_class_that_moves_is_said_to_move() -> None:
+    now = tree_with_limit()
+    child = replace(now, classes={**now.classes, 100: replace(now.classes[100], parent=DEFAULT_MINOR)})
+    actions = plan(child, now)
+    assert action_list(actions, MAJOR)[0]["before"] == "ls 80bit, ul 160bit, below 1389:1388"
+    assert "the kernel moves no class to another parent" in diff(child, now, actions, MAJOR)["after"]
 
 
 def test_a_failure_before_anything_was_done_says_so() -> None:
     wanted = tree_with_limit()
 
     class Forbidding(Kernel):
-        def send(self, steps: list[Step], replace_root: bool = False) -> None:
+        def send(self, steps: list[Step]) -> None:
             raise TcError(errno.EPERM, step=steps[0])
 
     with pytest.raises(NotApplied, match=r"\[Errno 1\].*become: true. Nothing was changed."):
@@ -247,11 +350,11 @@ def test_what_a_kernel_lacks_is_named(part: str, key: int, number: int, advice: 
     wanted = declare(Tree(), MAJOR, Wish(1, HfscClass(ls=Curve(10)), "fq_codel"))
 
     class Lacking(Kernel):
-        def send(self, steps: list[Step], replace_root: bool = False) -> None:
+        def send(self, steps: list[Step]) -> None:
             for position, step in enumerate(steps):
                 if (step.part, step.key) == (part, key) and step.after is not None:
                     raise TcError(number, "the kernel's words", step, steps[:position])
-            super().send(steps, replace_root)
+            super().send(steps)
 
     kernel = Lacking(Tree(), wanted)
     with pytest.raises(NotApplied, match="the kernel's words") as raised:

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import builtins
 import errno
+import fcntl
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _tc_lock
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Curve, Foreign, ForeignFilter, HfscClass, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step, applied
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Link, TcError
 from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
 
 MAJOR = 0x1389
@@ -26,6 +30,8 @@ class Tc:
     tree = Tree()
     refuses = 0
     meddled = False
+    kind = Link()
+    index = 2
 
     def __init__(self, device: str, index: int, major: int) -> None:
         self.device = device
@@ -36,7 +42,10 @@ class Tc:
             raise TcError(errno.ENODEV)
         return Tree() if Tc.meddled else Tc.tree
 
-    def send(self, steps: list[Step], replace_root: bool = False) -> None:
+    def link(self) -> Link:
+        return Tc.kind
+
+    def send(self, steps: list[Step]) -> None:
         if Tc.refuses:
             raise TcError(Tc.refuses, step=steps[0])
         Tc.tree = applied(Tc.tree, steps)
@@ -46,10 +55,12 @@ class Tc:
 
 
 @pytest.fixture(autouse=True)
-def door(monkeypatch: pytest.MonkeyPatch) -> type[Tc]:
+def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Tc]:
     monkeypatch.setattr(tc_hfsc_class, "Tc", Tc)
+    monkeypatch.setattr(tc_hfsc_class, "may_change", lambda: True)
+    monkeypatch.setattr(_tc_lock, "FOLDER", str(tmp_path))
     monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {"lo": 1, "eth0": 2, "bond0": 3, "we#ird": 4})
-    Tc.tree, Tc.refuses, Tc.meddled = Tree(), 0, False
+    Tc.tree, Tc.refuses, Tc.meddled, Tc.kind = Tree(), 0, False, Link()
     return Tc
 
 
@@ -141,6 +152,9 @@ TOO_FAST = "from 8bit to 34359738360bit"
         ),
         ({}, ["ls: a class needs a part of the link"]),
         ({"share": 1, "ls": "1mbit"}, ["share 1: share and ls are two ways to say the same"]),
+        ({"vlan": True, "ls": "1mbit"}, ["vlan True: not a number"]),
+        ({"share": True}, ["share True", "write a number"]),
+        ({"share": -1}, ["the smallest is 1"]),
         ({"share": 0}, ["share 0: a share is a whole number from 1 to 34359"]),
         ({"share": 34360}, ["share 34360"]),
         ({"vlan": 0, "ls": "1mbit"}, ["vlan 0: a VLAN id is from 1 to 4094"]),
@@ -181,8 +195,9 @@ def test_somebody_elses_root_is_refused_and_replaced_on_demand(run: Any, root: s
         result = run(vlan=1, ls="1mbit", check=check)
         assert f"device 'eth0': its root qdisc is {root}, not hfsc 1389:" in result["msg"]
         assert remedy in result["msg"]
-    assert not run(vlan=1, state="absent")["changed"]
-    assert not run(default=True, state="absent")["changed"]
+    if not root.startswith("hfsc"):
+        assert not run(vlan=1, state="absent")["changed"]
+        assert not run(default=True, state="absent")["changed"]
     replaced = run(vlan=1, ls="1mbit", replace_root=True, check=True)
     assert replaced["diff"]["before"] == f"qdisc {root}, and all below it\n"
 
@@ -229,7 +244,82 @@ def test_a_device_that_vanishes_is_no_traceback(run: Any) -> None:
 
 def test_somebody_who_changes_it_meanwhile_is_noticed(run: Any) -> None:
     Tc.meddled = True
-    assert "something else changes it too" in run(vlan=1, ls="1mbit")["msg"]
+    result = run(vlan=1, ls="1mbit")
+    assert result["changed"]
+    assert result["msg"].startswith(
+        "eth0: something else changes it too. This would have to be done still:"
+        " add qdisc 1389: (hfsc, default class 1389:1388); add class 1389:1388 (ls 1mbit); add leaf"
+    )
+
+
+def test_without_the_capability_both_modes_say_so(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tc_hfsc_class, "may_change", lambda: False)
+    for check in (True, False):
+        assert run(vlan=1, ls="1mbit", check=check)["msg"] == (
+            "device 'eth0': changing its qdiscs needs CAP_NET_ADMIN; run the task with become: true."
+        )
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        (Link("vlan", "bond0"), "a VLAN device, which has but one VLAN; name the NIC or bond below it, that is bond0."),
+        (Link("vlan"), "name the NIC or bond below it."),
+        (Link("bridge"), "it is a bridge"),
+        (Link("loopback"), "it is the loopback device"),
+        (Link("tun"), "use virt_iface_bandwidth"),
+    ],
+)
+def test_devices_that_cannot_work_are_refused(run: Any, link: Link, words: str) -> None:
+    Tc.kind = link
+    assert words in run(vlan=1, ls="1mbit")["msg"]
+    assert not run(vlan=1, state="absent")["changed"]
+
+
+def test_another_run_on_the_device_is_waited_for(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    run(vlan=1, ls="1mbit")
+    (path,) = tmp_path.iterdir()
+    assert path.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(_tc_lock, "WAIT_SECONDS", 0.1)
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = run(vlan=2, ls="1mbit")
+        assert result["msg"] == f"eth0: another run still changes it after 0.1 s (it holds the lock {path})."
+        assert run(vlan=2, ls="1mbit", check=True)["changed"]
+    assert run(vlan=2, ls="1mbit")["changed"]
+
+
+def test_a_lock_that_is_a_symlink_is_not_followed(run: Any, tmp_path: Path) -> None:
+    run(vlan=1, ls="1mbit")
+    (path,) = tmp_path.iterdir()
+    path.unlink()
+    path.symlink_to(tmp_path / "other")
+    assert "could not open the lock" in run(vlan=2, ls="1mbit")["msg"]
+    assert not (tmp_path / "other").exists()
+
+
+def test_another_hfsc_is_not_taken_for_one_without_the_class(run: Any) -> None:
+    Tc.tree = Tree(foreign=Foreign(root="hfsc 1389:"))
+    for which in ({"vlan": 1}, {"default": True}):
+        assert "set handle: '1389:'" in run(**which, handle="1:", state="absent")["msg"]
+
+
+def test_a_qdisc_below_the_kernels_own_root_that_has_the_handle_is_refused(run: Any) -> None:
+    Tc.tree = Tree(foreign=Foreign(clash="qdisc hfsc 1389:"))
+    assert "qdisc hfsc 1389:, which is not the root" in run(vlan=1, ls="1mbit", replace_root=True)["msg"]
+
+
+def test_a_temporary_class_that_was_left_does_not_hold_the_default_class(run: Any) -> None:
+    run(default=True, ls="1mbit")
+    Tc.tree = replace(Tc.tree, classes={**Tc.tree.classes, 0xFFFE: HfscClass(ls=Curve(1))})
+    assert run(default=True, state="absent")["changed"]
+
+
+def test_long_lists_and_values_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {f"eth{number:03}": number for number in range(200)})
+    message = run(device="x" * 500, vlan=1, ls="y" * 500)["msg"]
+    assert "eth019 and 180 more" in message
+    assert len(message) < 600
 
 
 def test_a_missing_library_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:

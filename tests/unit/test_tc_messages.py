@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
+    DRIFTED,
     TAGGED,
     Curve,
     ForeignFilter,
@@ -52,8 +53,8 @@ def read() -> Tree:
     return tree_of(MAJOR, dump(NEWQDISC), dump(NEWTCLASS), dump(NEWTFILTER))
 
 
-def sent(step: Step, **more: bool) -> Any:
-    made = message_of(step, 3, MAJOR, **more)
+def sent(step: Step) -> Any:
+    made = message_of(step, 3, MAJOR)
     made["header"]["sequence_number"] = 1
     made.encode()
     again = TcMessage(bytes(made.data))
@@ -82,6 +83,31 @@ def test_what_is_not_ours_is_kept_apart() -> None:
 def test_another_handle_is_somebody_elses_root() -> None:
     assert tree_of(1, dump(NEWQDISC), dump(NEWTCLASS), []).foreign.root == "hfsc 1389:"
     assert tree_of(1, dump(NEWQDISC), dump(NEWTCLASS), []).classes == {}
+
+
+def changed(handle: int, kind: str, number: int, content: bytes | None) -> Tree:
+    """Return the tree with an attribute in a filter's options added or changed, or taken away."""
+    filters = dump(NEWTFILTER)
+    for each in filters:
+        if (each["handle"], each.get_attr("TCA_KIND")) == (handle, kind):
+            options = {**attributes(each.get_attr("TCA_OPTIONS")), number: content}
+            packed = [
+                (4 + len(value)).to_bytes(2, "little") + key.to_bytes(2, "little") + value + bytes(-len(value) % 4)
+                for key, value in options.items()
+                if value is not None
+            ]
+            each["attrs"] = [["TCA_KIND", kind], ["TCA_OPTIONS", b"".join(packed)]]
+    return tree_of(MAJOR, dump(NEWQDISC), dump(NEWTCLASS), filters)
+
+
+def test_a_filter_of_ours_is_known_by_what_it_does() -> None:
+    assert changed(100, "flower", 23, b"\x64\0") == read()
+    for number, content in ((23, b"\x65\0"), (23, None), (24, b"\3"), (3, b"\0\0\0\0"), (8, b"\x08\0")):
+        assert changed(100, "flower", number, content).filters == {100: DRIFTED}
+    lifter = 0x80000800
+    assert changed(lifter, "u32", 9, bytes(24)) == read()
+    for number, content in ((1, bytes(4)), (5, bytes(32)), (7, None), (8, b"lo\0")):
+        assert changed(lifter, "u32", number, content).lifts == {TAGGED: False}
 
 
 def test_the_kernels_own_root_is_nobodys() -> None:
@@ -134,7 +160,6 @@ def test_root_and_leaf() -> None:
         assert root[field] == dumped[field]
     assert root.get_attr("TCA_OPTIONS")[:2] == dumped.get_attr("TCA_OPTIONS")[:2]
     assert root["header"]["flags"] == 0x605
-    assert sent(Step("qdisc", MAJOR, None, 1), replace_root=True)["header"]["flags"] == 0x505  # CREATE, REPLACE
     leaf = sent(Step("leaves", 0x64, None, Leaf("fq_codel", 0x64)))
     (dumped,) = (each for each in dump(NEWQDISC) if each["handle"] == 0x640000)
     assert [leaf[field] for field in ("parent", "handle")] == [dumped[field] for field in ("parent", "handle")]
@@ -144,6 +169,7 @@ def test_root_and_leaf() -> None:
 @pytest.mark.parametrize(
     ("step", "number", "handle"),
     [
+        (Step("root", 1, "htb 1:", None), 37, 1 << 16),
         (Step("qdisc", MAJOR, 1, None), 37, MAJOR << 16),
         (Step("classes", 0x64, CURVES, None), 41, MAJOR << 16 | 0x64),
         (Step("leaves", 0x64, Leaf("sfq", 9), None), 37, 9 << 16),

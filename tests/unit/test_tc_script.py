@@ -10,6 +10,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     Curve,
     Foreign,
     ForeignFilter,
+    ForeignQdisc,
     HfscClass,
     Tree,
     Wish,
@@ -49,7 +50,10 @@ def test_no_tree_is_no_script() -> None:
 def test_parents_come_first_and_what_is_not_ours_is_named() -> None:
     tree = declare(Tree(), 1, Wish(None, HfscClass(ls=Curve(1)), None))
     classes = {**tree.classes, 3: HfscClass(ls=Curve(1), parent=9), 9: HfscClass(ls=Curve(1))}
-    foreign = Foreign(filters=(ForeignFilter("fw filter 0x1 at preference 7", 7),), others=("qdisc ingress ffff:",))
+    foreign = Foreign(
+        filters=(ForeignFilter("fw filter 0x1 at preference 7", 7),),
+        qdiscs=(ForeignQdisc("qdisc ingress ffff:", 0xFFFF, 0xFFFF),),
+    )
     lines = script(replace(tree, classes=classes, foreign=foreign), "e0").splitlines()
     assert [line for line in lines if line.startswith("class")] == [
         "class add dev e0 parent 1: classid 1:1388 hfsc ls m2 8bit",
