@@ -125,7 +125,6 @@ class Foreign:
     root: str | None = None  # the root qdisc, where it is not ours and was put there by somebody
     filters: tuple[ForeignFilter, ...] = ()
     qdiscs: tuple[ForeignQdisc, ...] = ()
-    clash: str | None = None  # the qdisc that has our handle, though it is not the root
 
 
 @dataclass(frozen=True)

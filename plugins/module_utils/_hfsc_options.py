@@ -76,9 +76,6 @@ def check_device(tree: Tree, device: str, handle: str, replace_root: bool, probl
         if each.preference in OUR_PREFERENCES:
             rule = f"preferences {' and '.join(map(str, OUR_PREFERENCES))} are where this module keeps its own filters"
             problems.add("device", device, f"{each.text} is in the way: {rule}", "give that filter another preference")
-    if tree.foreign.clash:
-        rule = f"{tree.foreign.clash}, which is not the root, has the handle that is wanted"
-        problems.add("device", device, rule, "remove that qdisc first, or give another handle")
     root = tree.foreign.root
     if not root or replace_root:
         return

@@ -234,10 +234,7 @@ def tree_of(major: int, qdiscs: Iterable[Any], classes: Iterable[Any], filters: 
         if ours or each["parent"] == INGRESS
     )
     if not ours:
-        # The kernel's own root (mq) has no handle and cannot be taken away first, with what somebody put below it.
-        same = [each for each in here.values() if each["handle"] == major << 16 and not occupied]
-        clash = f"qdisc {same[0].get_attr('TCA_KIND')} {major:x}:" if same else None
-        return Tree(foreign=Foreign(root=occupied, qdiscs=foreign_qdiscs, clash=clash))
+        return Tree(foreign=Foreign(root=occupied, qdiscs=foreign_qdiscs))
     default = struct.unpack("=H", (root.get_attr("TCA_OPTIONS") or b"")[:2].ljust(2, b"\0"))[0]
     nodes = {
         each["handle"] & 0xFFFF: _node(each)

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import socket
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import GETQDISC, GETTCLASS, GETTFILTER
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
 from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
 
@@ -116,6 +119,179 @@ def test_libvirts_root_is_refused_and_left_alone(wire: Wire, module: Module) -> 
     assert ROOT in wire.tree()
 
 
+NESTED = """\
+qdisc add dev near root handle 1: htb default 1
+class add dev near parent 1: classid 1:1 htb rate 1mbit
+qdisc add dev near parent 1:1 handle 1389: hfsc default 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("batch", "handle"),
+    [
+        (NESTED, "1389:"),
+        (NESTED, "1:"),
+        (NESTED.replace("1389: hfsc default 1", "1389: fq_codel"), "1389:"),
+        ("qdisc add dev near root handle 1389: htb\n", "1389:"),
+        ("qdisc add dev near root handle 1: hfsc default 2\n", "1389:"),
+    ],
+)
+def test_a_root_is_replaced_whatever_has_the_handle(wire: Wire, module: Module, batch: str, handle: str) -> None:
+    wire.run("tc", "-batch", "-", batch=batch)
+    result = four_ways(module, vlan=100, share=10, handle=handle, replace_root=True)
+    assert (result["actions"][0]["op"], result["actions"][0]["object"]) == ("delete", "qdisc")
+    assert f"qdisc hfsc {handle} root" in wire.tree()
+    assert "htb" not in wire.tree()
+
+
+def test_nothing_is_put_into_somebodys_tree_when_its_root_cannot_be_replaced(
+    wire: Wire, module: Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wire.run("tc", "-batch", "-", batch="qdisc add dev near root handle 7: htb\n")
+    real = tc_hfsc_class.plan
+    before = ""
+
+    def late(*trees: Any) -> Any:
+        nonlocal before
+        wire.run("tc", "-batch", "-", batch="qdisc del dev near root\n" + NESTED)
+        before = wire.tree()
+        return real(*trees)
+
+    monkeypatch.setattr(tc_hfsc_class, "plan", late)
+    result = module(vlan=100, share=10, replace_root=True)
+    assert result["msg"].endswith("Nothing was changed.")
+    assert not result["changed"]
+    assert wire.tree() == before
+
+
+def test_a_tree_without_classes(wire: Wire, module: Module) -> None:
+    wire.run("tc", "qdisc", "add", "dev", "near", "root", "handle", "1389:", "hfsc", "default", "64")
+    assert not module(vlan=100, state="absent")["changed"]
+    four_ways(module, vlan=200, share=1)
+    assert ROOT in wire.tree()
+
+
+DRIFTS = [
+    f"filter del dev near parent 1389: pref 4999\nfilter add dev near parent 1389: protocol 802.1q pref 4999 {rest}\n"
+    for rest in (
+        "handle 100 flower vlan_id 100 vlan_prio 3 classid 1389:64",
+        "handle 100 flower vlan_id 200 classid 1389:64",
+        "handle 100 flower vlan_id 100 classid 1389:64 action drop",
+    )
+] + [
+    f"filter del dev near parent 1389: pref 4998\nfilter add dev near parent 1389: protocol 802.1q pref 4998 {rest}\n"
+    for rest in (
+        "u32 match u32 0 0 classid 1389:1388",
+        "u32 match u16 0x8100 0xffff at -6 action vlan push id 1 pipe action vlan pop pass",
+        "u32 match u16 0x8100 0xffff at -6 action vlan pop continue",
+    )
+]
+
+
+@pytest.mark.parametrize("batch", DRIFTS)
+def test_a_filter_of_ours_that_somebody_changed_is_mended(wire: Wire, module: Module, batch: str) -> None:
+    module(vlan=100, share=10, ul="1gbit")
+    before = wire.tree()
+    wire.run("tc", "-batch", "-", batch=batch)
+    (action,) = four_ways(module, vlan=100, share=10, ul="1gbit")["actions"]
+    assert (action["op"], action["object"], action["before"]) == ("change", "filter", "changed by somebody")
+    assert wire.tree() == before
+    wire.run("tc", "-batch", "-", batch=batch)
+    four_ways(module, vlan=100, share=10)
+    wire.run("tc", "-batch", "-", batch=batch)
+    four_ways(module, vlan=100, state="absent")
+    assert "filter" not in wire.tree()
+
+
+@pytest.mark.parametrize(
+    ("device", "words"),
+    [
+        ("near.100", "a VLAN device, which has but one VLAN; name the NIC or bond below it, that is near."),
+        ("other", "it is a bridge"),
+        ("lo", "it is the loopback device"),
+    ],
+)
+def test_devices_that_cannot_work_are_refused(wire: Wire, module: Module, device: str, words: str) -> None:
+    wire.run("ip", "link", "add", "other", "type", "bridge")
+    try:
+        assert words in module(device=device, vlan=100, share=10)["msg"]
+    finally:
+        wire.run("ip", "link", "del", "other")
+
+
+def test_scripts_of_check_mode_know_what_goes_and_what_stays(wire: Wire, module: Module) -> None:
+    wire.run("tc", "qdisc", "add", "dev", "near", "clsact")
+    assert "qdisc clsact ffff:" in four_ways(module, vlan=100, share=10)["script"]
+    wire.run(
+        "tc",
+        "-batch",
+        "-",
+        batch="""\
+qdisc replace dev near parent 1389:64 handle 77: tbf rate 1mbit burst 10k latency 10ms
+qdisc add dev near parent 77:1 handle 78: sfq
+""",
+    )
+    assert "sfq" not in four_ways(module, vlan=100, share=10, leaf="none")["script"]
+
+
+def test_another_handle_than_the_trees_is_refused(wire: Wire, module: Module) -> None:
+    module(vlan=100, share=10)
+    assert "set handle: '1389:'" in module(vlan=100, state="absent", handle="1:")["msg"]
+
+
+RUN = """\
+import sys
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
+for turn in range(6):
+    options = {"default": True} if sys.argv[1] == "default" else {"vlan": int(sys.argv[1])}
+    more = {"rt": "1mbit"} if turn % 2 else {}
+    with patch_module_args({"device": "near", **options, "share": 10, **more}):
+        try:
+            tc_hfsc_class.main()
+        except SystemExit as end:
+            assert not end.code
+"""
+
+
+def test_runs_on_one_device_wait_for_each_other(wire: Wire, module: Module) -> None:
+    module(default=True, share=1)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    runs = [
+        subprocess.Popen([sys.executable, "-c", RUN, each], stdout=subprocess.PIPE, text=True, env=environment)
+        for each in ("100", "200", "default")
+    ]
+    outputs = [each.communicate(timeout=100)[0] for each in runs]
+    assert [each.returncode for each in runs] == [0, 0, 0], outputs
+    assert "1389:fff" not in wire.tree()
+    for options in ({"vlan": 100}, {"vlan": 200}, {"default": True}):
+        assert not module(**options, share=10, rt="1mbit", check=True)["changed"]
+
+
+@pytest.mark.parametrize("position", range(1, 7))
+def test_an_answer_that_does_not_come_is_undone(
+    wire: Wire, module: Module, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    module(vlan=100, share=10, ul="1gbit")
+    before = wire.tree()
+    real, count = Tc._answers, 0
+
+    def late(self: Tc, data: bytes, waiting: set[int]) -> Iterator[bytes]:
+        nonlocal count
+        number = int.from_bytes(data[4:6], "little")
+        count += number not in (GETQDISC, GETTCLASS, GETTFILTER)
+        yield from real(self, data, waiting)
+        if count == position and number not in (GETQDISC, GETTCLASS, GETTFILTER):
+            raise TcError(110, "no answer", unclear=True)
+
+    monkeypatch.setattr(Tc, "_answers", late)
+    result = module(vlan=100, share=10)
+    assert "[Errno 110] Connection timed out" in result["msg"]
+    assert result["msg"].endswith("What had been done was undone.")
+    assert not result["changed"]
+    assert wire.tree() == before
+
+
 def test_another_hfsc_is_taken_over_by_its_handle(wire: Wire, module: Module) -> None:
     wire.run(
         "tc",
@@ -134,7 +310,7 @@ class add dev near parent 1: classid 1:2 hfsc ls m2 8mbit
     assert "class hfsc 1:1 parent 1: leaf 7fff: ls" in wire.tree()
 
 
-@pytest.mark.parametrize("kind", ["ifb numtxqueues 4", "bond", "bridge"])
+@pytest.mark.parametrize("kind", ["ifb numtxqueues 4", "bond"])
 def test_the_kernels_own_root_is_replaced_and_comes_back(wire: Wire, module: Module, kind: str) -> None:
     name, *queues = kind.split(" ", 1)
     wire.run("ip", "link", "add", "other", *(queues[0].split() if queues else ()), "type", name)
@@ -194,14 +370,14 @@ def refuse_at(monkeypatch: pytest.MonkeyPatch, position: int) -> list[Step]:
     sent: list[Step] = []
     real = Tc.send
 
-    def refusing(self: Tc, steps: list[Step], replace_root: bool = False) -> None:
+    def refusing(self: Tc, steps: list[Step]) -> None:
         before = len(sent)
         sent.extend(steps)
         if not before <= position < before + len(steps):
-            return real(self, steps, replace_root)
+            return real(self, steps)
         first = steps[: position - before]
         if first:
-            real(self, first, replace_root)
+            real(self, first)
         raise TcError(12, "injected", steps[position - before], first)
 
     monkeypatch.setattr(Tc, "send", refusing)
@@ -287,10 +463,9 @@ def without_net_admin() -> Iterator[None]:
 
 def test_without_permission(wire: Wire, module: Module) -> None:
     with without_net_admin():
-        assert module(vlan=100, share=10, check=True)["changed"]
-        result = module(vlan=100, share=10)
-    assert "[Errno 1] Operation not permitted" in result["msg"]
-    assert "become: true" in result["msg"]
+        messages = [module(vlan=100, share=10, check=check)["msg"] for check in (True, False)]
+    words = "device 'near': changing its qdiscs needs CAP_NET_ADMIN; run the task with become: true."
+    assert messages == [words, words]
     assert wire.tree() == "qdisc noqueue 0: root"
 
 

@@ -304,11 +304,6 @@ def test_another_hfsc_is_not_taken_for_one_without_the_class(run: Any) -> None:
         assert "set handle: '1389:'" in run(**which, handle="1:", state="absent")["msg"]
 
 
-def test_a_qdisc_below_the_kernels_own_root_that_has_the_handle_is_refused(run: Any) -> None:
-    Tc.tree = Tree(foreign=Foreign(clash="qdisc hfsc 1389:"))
-    assert "qdisc hfsc 1389:, which is not the root" in run(vlan=1, ls="1mbit", replace_root=True)["msg"]
-
-
 def test_a_temporary_class_that_was_left_does_not_hold_the_default_class(run: Any) -> None:
     run(default=True, ls="1mbit")
     Tc.tree = replace(Tc.tree, classes={**Tc.tree.classes, 0xFFFE: HfscClass(ls=Curve(1))})
