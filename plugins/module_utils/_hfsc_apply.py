@@ -129,10 +129,11 @@ def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str,
     except TcError as second:
         return f"What of it was done is unknown, and was not undone: its tree could not be read again: {second}.", True
     lost = now.foreign.root is not None and reached.foreign.root is None
+    back = _restorable(now, reached)
     undone: list[Step] = []
     try:
         # Not simply the inverses in reverse order: a curve that was added cannot be taken away in one step.
-        _run(door, plan(reached, _restorable(now, reached)), undone)
+        _run(door, plan(reached, back), undone)
     except TcError as second:
         try:
             stands = door.read() if second.unclear else applied(reached, undone + second.done)
@@ -144,7 +145,7 @@ def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str,
             f" Of the device's tree this stood before:\n{sides['before']}and this stands now:\n{sides['after']}"
         ), True
     root = f" The root qdisc {now.foreign.root} it replaced is gone; the kernel's default one stands." if lost else ""
-    return f"What had been done was undone.{root}", lost
+    return f"What had been done was undone.{root}", lost or back != now
 
 
 def _restorable(now: Tree, reached: Tree) -> Tree:

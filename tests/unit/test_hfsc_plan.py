@@ -312,8 +312,9 @@ def test_a_mended_filter_is_not_broken_again_by_undoing(position: int) -> None:
             pass
 
     kernel = Lenient(now, whole, fail_at={position})
-    with pytest.raises(NotApplied):
+    with pytest.raises(NotApplied) as raised:
         carry_out(kernel, now, plan(now, whole))
+    assert raised.value.changed == (position > 0)
     assert kernel.tree == replace(now, lifts={TAGGED: position > 0}, filters={100: 100 if position > 2 else DRIFTED})
 
 
