@@ -426,7 +426,9 @@ def test_what_an_interrupted_run_left_is_put_right(wire: Wire, module: Module) -
     for position in range(1, 8):
         with pytest.MonkeyPatch.context() as patch:
             refuse_at(patch, position)
-            patch.setattr("ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply._undo", lambda *_: "killed")
+            patch.setattr(
+                "ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply._undo", lambda *_: ("killed", True)
+            )
             assert "killed" in module(vlan=100, share=10)["msg"]
         four_ways(module, vlan=100, share=10, ul="1gbit")
         assert wire.tree() == before
