@@ -89,8 +89,8 @@ def listed(limits: dict[str, Any]) -> str:
 
 
 def iperf(address: str, *options: str) -> str:
-    """Return what one TCP stream carries, as its receiver sees it."""
-    report = json.loads(on_host("iperf3", "-J", "-c", address, "-t", str(SECONDS), "-O", "1", *options))
+    """Return what one TCP stream carries, as its receiver sees it, once the burst is spent."""
+    report = json.loads(on_host("iperf3", "-J", "-c", address, "-t", str(SECONDS), "-O", "2", "-l", "8K", *options))
     return f"{report['end']['sum_received']['bits_per_second'] / 1e6:.1f} Mbit/s"
 
 
