@@ -14,18 +14,19 @@ A class is known by its minor number: the VLAN's id, or `DEFAULT_MINOR` (the lay
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from functools import cached_property
 
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME, Scale
 
 DEFAULT_MINOR = 0x1388
-# Where a class lives while its own is taken away and made again; never a VLAN's id, nor one a person would choose.
-TEMPORARY_MINORS = range(0xFFFE, 0xFFEF, -1)
+MINORS = range(1, 0x4000)  # of classes that a person declares
+# Where a class's traffic is while its own is taken away and made again: its minor and this, or, where an interrupted
+# run left that one, and the next bit. So the others tell whose it is; that it is one, the handle of its leaf does,
+# which is the other one's minor. A person can choose such a minor too, but hardly both.
+TEMPORARY, OTHER = 0x8000, 0x4000
 TAGGED = 0x8100  # ETH_P_8021Q
-DRIFTED = -1  # instead of a minor: somebody changed what the filter matches or does
-# After the filters of vdsm, whose preferences are VLAN ids, and before its catch-all at 5000, which ends the search.
-LIFT_PREFERENCE, VLAN_PREFERENCE = OUR_PREFERENCES = (4998, 4999)
 
 RATES = Scale(8, 1, 2**32 - 1, "the kernel keeps a rate as whole bytes/s in 32 bits, from 8bit to 34359738360bit")
 # A curve that starts flat (a delay, then m2) is one that HFSC knows; one that ends flat would starve its class.
@@ -91,13 +92,59 @@ class HfscClass:
 
 @dataclass(frozen=True)
 class Leaf:
-    """The qdisc in a class: its kind, and the major number of its handle. The kernel's own pfifo is no Leaf."""
+    """The qdisc in a class: its kind, the major number of its handle, and the options that are not the kernel's own.
+
+    The kernel's own pfifo, which has no handle, is no Leaf. Options are named as in tc(8), times in microseconds.
+    """
 
     kind: str
     handle: int
+    options: tuple[tuple[str, int], ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.handle:x}:"
+        return " ".join([f"{self.kind} {self.handle:x}:", *(option_text(*option) for option in self.options)])
+
+    def changes_in_place_to(self, other: Leaf) -> bool:
+        """Whether the kernel can turn this qdisc into the other where it is, with what waits in it.
+
+        fq_codel_change() (net/sched/sch_fq_codel.c) refuses another number of flows, and has no way to switch
+        ce_threshold off; sfq has no change at all.
+        """
+        fixed, others = dict(self.options), dict(other.options)
+        if self.kind == "sfq":
+            return self == other
+        stays = fixed.get("flows") == others.get("flows") and ("ce_threshold" in others or "ce_threshold" not in fixed)
+        return (self.kind, self.handle) == (other.kind, other.handle) and stays
+
+
+def option_text(name: str, value: int) -> str:
+    """Return an option of a qdisc as tc(8) writes it."""
+    if name == "ecn":
+        return "ecn" if value else "noecn"
+    return f"{name} {value}" + "us" * (name in TIMED)
+
+
+TIMED = ("target", "interval", "ce_threshold")  # options of qdiscs that are times
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Where a filter sends its packets: the minor of a class; and the filter's handle."""
+
+    minor: int
+    handle: int
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A filter that has no place under our root any more, and goes: vdsm's, or one of ours that somebody changed."""
+
+    text: str
+    kind: str
+    preference: int
+    protocol: int
+    handle: int
+    minor: int | None = None
 
 
 @dataclass(frozen=True)
@@ -134,9 +181,10 @@ class Tree:
     qdisc: Mapping[int, int] = field(default_factory=dict)  # major of the root -> minor of its default class
     classes: Mapping[int, HfscClass] = field(default_factory=dict)
     leaves: Mapping[int, Leaf] = field(default_factory=dict)  # minor -> the qdisc in that class
-    # TAGGED -> True, or False where somebody changed it; see the lifter in _tc_messages.py
+    # TAGGED -> True, or False where somebody changed it; see the lifter in _tc_filters.py
     lifts: Mapping[int, bool] = field(default_factory=dict)
-    filters: Mapping[int, int] = field(default_factory=dict)  # VLAN id -> minor, or DRIFTED
+    filters: Mapping[Rule, Filter] = field(default_factory=dict)
+    strays: Mapping[Stray, bool] = field(default_factory=dict)
     foreign: Foreign = Foreign()
 
     @property
@@ -144,134 +192,46 @@ class Tree:
         """The minor of the default class; it need not exist."""
         return next(iter(self.qdisc.values()), None)
 
-    def children(self, minor: int) -> list[int]:
-        """Return the minors of a class's children."""
-        return [child for child, node in self.classes.items() if node.parent == minor]
+    @cached_property
+    def offspring(self) -> Mapping[int, list[int]]:
+        """The minors of the children of each class that has any; 0 is the root."""
+        found: dict[int, list[int]] = {}
+        for minor, node in self.classes.items():
+            found.setdefault(node.parent, []).append(minor)
+        return found
+
+    @cached_property
+    def temporary(self) -> Mapping[int, int]:
+        """The temporary classes that an interrupted run left, and whose traffic they hold."""
+        found = {minor for minor, leaf in self.leaves.items() if minor > TEMPORARY and leaf.handle == minor ^ OTHER}
+        found |= {above for minor in found for above in self.ancestors(minor) if above > TEMPORARY}
+        return {minor: minor & MINORS[-1] for minor in found}
+
+    def below(self, minors: Iterable[int]) -> set[int]:
+        """Return the minors and those of all classes below them."""
+        found: set[int] = set()
+        more = list(minors)
+        while more:
+            minor = more.pop()
+            if minor not in found:
+                found.add(minor)
+                more += self.offspring.get(minor, [])
+        return found
 
     def parents_first(self, minors: Iterable[int]) -> list[int]:
         """Return minors so that a parent comes before its children, the default class before all else it can."""
-        return sorted(minors, key=lambda minor: (self._depth(minor), minor != self.default, minor))
+        return sorted(minors, key=lambda minor: (len(self.ancestors(minor)), minor != self.default, minor))
 
-    def _depth(self, minor: int) -> int:
-        depth = 0
-        while minor in self.classes and self.classes[minor].parent:
-            minor, depth = self.classes[minor].parent, depth + 1
-        return depth
+    def ancestors(self, minor: int) -> list[int]:
+        """Return the minors above a class, the nearest first, without the root's; a loop ends."""
+        found: list[int] = []
+        while minor in self.classes and (minor := self.classes[minor].parent) and minor not in found:
+            found.append(minor)
+        return found
 
-    def free_handle(self, minor: int) -> int:
-        """Return the major of a new leaf for a class: its own minor, as vdsm has it, unless that is taken."""
-        taken = {each.handle for each in self.foreign.qdiscs} | {leaf.handle for leaf in self.leaves.values()}
-        taken |= set(self.qdisc)
-        return minor if minor not in taken else max(set(range(1, 0x8000)) - taken)
-
-    def free_minor(self, *trees: Tree) -> int:
-        """Return a minor for a temporary class that neither this tree nor the others use."""
-        taken = {minor for tree in (self, *trees) for minor in tree.classes}
-        return next(minor for minor in TEMPORARY_MINORS if minor not in taken)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """One class as a user declares it. ``leaf`` is a qdisc's kind; None leaves the kernel's pfifo."""
-
-    vlan: int | None
-    node: HfscClass = HfscClass()
-    leaf: str | None = None
-
-    @property
-    def minor(self) -> int:
-        """The minor of the class: the VLAN's id, or the default class's."""
-        return DEFAULT_MINOR if self.vlan is None else self.vlan
-
-
-def declare(now: Tree, major: int, wish: Wish) -> Tree:
-    """Return the tree in which the class is as wished, and all else as it was.
-
-    Where no default class exists an implicit one is made, since the kernel drops what has no class
-    (hfsc_classify() returns NULL): with the highest ls among the classes, as vdsm does.
-    """
-    now = healed(now)
-    tree = replace(
-        now,
-        qdisc={major: DEFAULT_MINOR if wish.vlan is None else now.qdisc.get(major, DEFAULT_MINOR)},
-        classes={**now.classes, wish.minor: wish.node},
-        filters=now.filters if wish.vlan is None else {**now.filters, wish.vlan: wish.minor},
-        foreign=replace(now.foreign, root=None),
-    )
-    tree = replace(tree, leaves=_with_leaf(tree, wish.minor, wish.leaf))
-    tree = _without_orphans(now, _with_default(tree, major))
-    return replace(tree, lifts={TAGGED: True} if tree.filters else {})
-
-
-def withdraw(now: Tree, major: int, wish: Wish) -> Tree:
-    """Return the tree without the class and its filter; without the default class there is no tree at all."""
-    now = healed(now)
-    if wish.vlan is None:
-        gone = Foreign(root=now.foreign.root)
-        return replace(now, qdisc={}, classes={}, leaves={}, lifts={}, filters={}, foreign=gone) if now.qdisc else now
-    filters = {vlan: minor for vlan, minor in now.filters.items() if vlan != wish.vlan}
-    without: dict[str, Any] = {
-        part: {minor: value for minor, value in getattr(now, part).items() if minor != wish.minor}
-        for part in ("classes", "leaves")
-    }
-    tree = _without_orphans(now, replace(now, filters=filters, **without))
-    if not tree.qdisc:
-        return tree
-    if now.default == wish.minor and wish.minor in now.classes:  # somebody's layout: a VLAN's is the default class
-        tree = _with_default(tree, major, highest_of=now)
-    return replace(tree, lifts=now.lifts if filters else {})
-
-
-def _with_default(tree: Tree, major: int, highest_of: Tree | None = None) -> Tree:
-    if tree.default in tree.classes:
-        return tree
-    if DEFAULT_MINOR in tree.classes:
-        return replace(tree, qdisc={major: DEFAULT_MINOR})
-    classes = (highest_of or tree).classes.values()
-    links = [node.ls for node in classes if node.ls] or [Curve(node.rt.m2) for node in classes if node.rt]
-    ls = max(links, key=lambda curve: (curve.m2, curve.m1, curve.d))
-    return replace(
-        tree,
-        qdisc={major: DEFAULT_MINOR},
-        classes={**tree.classes, DEFAULT_MINOR: HfscClass(ls=ls)},
-        leaves=_with_leaf(tree, DEFAULT_MINOR, "fq_codel"),
-    )
-
-
-def _without_orphans(now: Tree, tree: Tree) -> Tree:
-    """Return the tree without somebody's qdiscs below leaves that it no longer has: the kernel takes those along."""
-    gone = {leaf.handle for minor, leaf in now.leaves.items() if tree.leaves.get(minor) != leaf}
-    while more := {each.handle for each in tree.foreign.qdiscs if each.parent in gone} - gone:
-        gone |= more
-    qdiscs = tuple(each for each in tree.foreign.qdiscs if each.handle not in gone)
-    return replace(tree, foreign=replace(tree.foreign, qdiscs=qdiscs))
-
-
-def _with_leaf(tree: Tree, minor: int, kind: str | None) -> Mapping[int, Leaf]:
-    there = tree.leaves.get(minor)
-    if (there.kind if there else None) == kind:
-        return tree.leaves
-    others = {other: leaf for other, leaf in tree.leaves.items() if other != minor}
-    return {**others, minor: Leaf(kind, replace(tree, leaves=others).free_handle(minor))} if kind else others
-
-
-def healed(tree: Tree) -> Tree:
-    """Return the tree without the temporary classes of a run that was interrupted: their traffic goes back home."""
-    for minor in set(TEMPORARY_MINORS) & set(tree.classes):
-        node, leaf = tree.classes[minor], tree.leaves.get(minor)
-        homes = [vlan for vlan, target in tree.filters.items() if target == minor]
-        classes = {key: value for key, value in tree.classes.items() if key != minor}
-        leaves = {key: value for key, value in tree.leaves.items() if key != minor}
-        is_default = tree.default == minor
-        tree = replace(
-            tree,
-            qdisc={major: DEFAULT_MINOR if is_default else default for major, default in tree.qdisc.items()},
-            classes=classes,
-            leaves=leaves,
-            filters={**tree.filters, **{vlan: vlan for vlan in homes}},
-        )
-        for home in (*homes, *([DEFAULT_MINOR] if is_default else [])):
-            if home not in tree.classes:
-                grown = _with_leaf(tree, home, leaf.kind if leaf else None)
-                tree = replace(tree, classes={**tree.classes, home: node}, leaves=grown)
-    return tree
+    def matches(self) -> dict[int, list[Match]]:
+        """Return what is matched for each class that any filter points to."""
+        found: dict[int, dict[Match, None]] = {}
+        for rule, each in self.filters.items():
+            found.setdefault(each.minor, {})[rule.match] = None
+        return {minor: list(matches) for minor, matches in found.items()}

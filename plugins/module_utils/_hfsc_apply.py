@@ -10,18 +10,18 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, Tree
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Action, Step, applied, plan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TAGGED, TEMPORARY, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Phase, Plan, Step, applied, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import diff, step_text
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import healed
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
 
 DRAIN_SECONDS = 1.0
-# What a kernel without it says, by the part of the tree that wants it
-MODULES = {"qdisc": "sch_hfsc", "leaves": "sch_fq_codel", "lifts": "cls_u32 or act_vlan", "filters": "cls_flower"}
+SHOWN = 5  # classes named in one warning
 
 
 class Door(Protocol):
@@ -36,8 +36,8 @@ class Door(Protocol):
     def send(self, steps: list[Step]) -> None:
         """Carry steps out."""
 
-    def drain(self, minor: int, seconds: float) -> int:
-        """Wait for a class to be empty; return the packets left."""
+    def drain(self, minors: Iterable[int], seconds: float) -> dict[int, int]:
+        """Wait for classes to be empty; return those that are not, and their packets."""
 
 
 class NotApplied(Exception):
@@ -51,11 +51,11 @@ class NotApplied(Exception):
         self.changed = changed
 
 
-def carry_out(door: Door, now: Tree, actions: list[Action]) -> list[str]:
-    """Carry the actions out, or undo what was done and raise `NotApplied`. Returns warnings."""
+def carry_out(door: Door, now: Tree, made: Plan) -> list[str]:
+    """Carry the plan out, or undo what was done and raise `NotApplied`. Returns warnings."""
     done: list[Step] = []
     try:
-        return _run(door, actions, done)
+        return _run(door, made.phases, done)
     except TcError as error:
         text, changed = _undo(door, now, done, error)
         raise NotApplied(f"{explain(error, door)} {text}".strip(), changed) from error
@@ -73,49 +73,40 @@ def _advice(error: TcError) -> str:
         return " Changing qdiscs needs CAP_NET_ADMIN: run the task with become: true."
     if error.number == errno.ENODEV:
         return " The device is gone, and its tree with it."
-    if step and step.before is None and error.number in (errno.ENOENT, errno.EOPNOTSUPP) and step.part in MODULES:
+    if step and step.before is None and error.number in (errno.ENOENT, errno.EOPNOTSUPP) and step.part != "classes":
         return (
-            f" The kernel has no {MODULES[step.part]}: load the module, or install the package that has it"
+            f" The kernel has no {_kernel_module(step)}: load the module, or install the package that has it"
             " (such as linux-image-amd64 on Debian or kernel-modules-extra on Fedora and RHEL)."
         )
     return ""
 
 
-def _run(door: Door, actions: Iterable[Action], done: list[Step]) -> list[str]:
+def _kernel_module(step: Step) -> str:
+    if step.part == "leaves":
+        return f"sch_{step.after.kind}"
+    if step.part == "filters":
+        return "cls_fw" if step.key.match.fwmark else "cls_flower"
+    return {"qdisc": "sch_hfsc", "lifts": "cls_u32 or act_vlan"}[step.part]
+
+
+def _run(door: Door, phases: Iterable[Phase], done: list[Step]) -> list[str]:
     warnings = []
-    for steps in _sends(actions):
-        for step in steps:
-            if step.part == "classes" and step.after is None:
-                left = door.drain(step.key, DRAIN_SECONDS)
-                if left:
-                    warnings.append(
-                        f"class {door.major:x}:{step.key:x} still had {left} packets after {DRAIN_SECONDS:g} s;"
-                        " they were dropped with it"
-                    )
+    for phase in phases:
+        left = door.drain(phase.drain, DRAIN_SECONDS) if phase.drain else {}
+        if left:
+            some = [f"{door.major:x}:{minor & ~TEMPORARY:x} ({number})" for minor, number in sorted(left.items())]
+            more = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
+            warnings.append(
+                f"after {DRAIN_SECONDS:g} s packets still waited in classes that go or are made anew, and were dropped"
+                f" with them: {', '.join(some[:SHOWN])}{more}"
+            )
         try:
-            door.send(steps)
+            door.send(list(phase.steps))
         except TcError as error:
             done += error.done
             raise
-        done += steps
+        done += phase.steps
     return warnings
-
-
-def _sends(actions: Iterable[Action]) -> Iterator[list[Step]]:
-    """Give a new root qdisc, its default class and that class's leaf as one: until then the kernel drops everything.
-
-    A root that goes first goes alone. The kernel carries out the rest of a send though a part of it failed, and what
-    is meant for our new root would come to somebody's qdisc with the same handle. Meanwhile its own qdisc serves.
-    """
-    steps = [step for action in actions for step in action.steps]
-    if steps and steps[0].part == "root":
-        yield [steps.pop(0)]
-    fresh = 0
-    if steps and steps[0].part == "qdisc" and steps[0].before is None:
-        fresh = next((n for n, step in enumerate(steps[2:], 2) if step.part != "leaves"), len(steps))
-        yield steps[:fresh]
-    for step in steps[fresh:]:
-        yield [step]
 
 
 def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str, bool]:
@@ -133,13 +124,13 @@ def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str,
     undone: list[Step] = []
     try:
         # Not simply the inverses in reverse order: a curve that was added cannot be taken away in one step.
-        _run(door, plan(reached, back), undone)
+        _run(door, plan(reached, back).phases, undone)
     except TcError as second:
         try:
             stands = door.read() if second.unclear else applied(reached, undone + second.done)
         except TcError as third:
             return f"Undoing it failed too: {explain(second, door)} What stands now is unknown: {third}.", True
-        sides = diff(now, stands, plan(now, stands), door.major)
+        sides = diff(now, stands, plan(now, stands).actions, door.major)
         return (
             f"Undoing what was done failed too: {explain(second, door)}"
             f" Of the device's tree this stood before:\n{sides['before']}and this stands now:\n{sides['after']}"
@@ -149,12 +140,11 @@ def _undo(door: Door, now: Tree, done: list[Step], error: TcError) -> tuple[str,
 
 
 def _restorable(now: Tree, reached: Tree) -> Tree:
-    """Return the tree to go back to: a filter of ours that somebody had changed is mended if it is no longer there."""
-    return replace(
-        now,
-        filters={
-            vlan: vlan if minor == DRIFTED != reached.filters.get(vlan) else minor
-            for vlan, minor in now.filters.items()
-        },
-        lifts={key: ours or reached.lifts.get(key) is not False for key, ours in now.lifts.items()},
-    )
+    """Return the tree to go back to: what somebody had put in the place of our filters stays away once it is gone."""
+    back = healed(now)
+    strays = {stray: there for stray, there in now.strays.items() if stray in reached.strays}
+    filters = dict(back.filters)
+    if strays != now.strays:  # ours stand in for them, where their class is there again
+        filters = {rule: each for rule, each in reached.filters.items() if each.minor in back.classes} | filters
+    lifts = {TAGGED: True} if any(rule.tagged for rule in filters) else {}
+    return replace(back, filters=filters, strays=strays, lifts=lifts)

@@ -10,122 +10,188 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
+    DEFAULT_MINOR,
     FIRST_RATES,
-    OUR_PREFERENCES,
+    MINORS,
     RATES,
     TIMES,
     Curve,
     HfscClass,
-    Tree,
-    Wish,
-    healed,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import parse_leaf
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, undecided
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match_options import parse_match, parse_vlan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import FQ_CODEL, SHARE, Declaration, Wish
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Link
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME
 
-# One share is 1mbit, in bytes/s. Not 1 byte/s: m2sm() of net/sched/sch_hfsc.c keeps slopes in steps of about
-# 0.93 bytes/s, rounded up, and a weight of 2 to 1 would become one of 3 to 2.
-SHARE = 125_000
 SHARES = range(1, RATES.largest // SHARE + 1)
-VLANS = range(1, 4095)
-CURVES = ("rt", "ls", "ul")
+ANY_MINORS = range(1, 0x10000)  # of classes that somebody else made
+CURVES = ("rt", "ls", "ul", "sc")
+IDENTITY = ("vlan", "classid", "default")
+# What an element of the list and the module itself both take
+CLASS_OPTIONS = (*IDENTITY, "parent", *CURVES, "share", "match", "leaf")
+CLASHES_SHOWN = 10  # of matches that overlap; one wide match can do so with thousands
+
+
+def parse(options: dict[str, Any], problems: Problems) -> Declaration | None:
+    """Return what a module's options declare of a device; None where anything of it was refused."""
+    before = len(problems.found)
+    major = parse_handle(options["handle"], problems)
+    absent = options.get("state") == "absent"
+    elements = options.get("classes")
+    named = [name for name in CLASS_OPTIONS if options.get(name) not in (None, False)]
+    whole = absent and elements is None and not named
+    wishes: tuple[Wish, ...] = ()
+    if elements is not None:
+        for name in named:
+            rule = "with classes, what is declared of a class is written in its element"
+            problems.add(name, _shown(options[name]), rule, "move it into the list")
+        wishes = _parse_list(elements, major, absent, problems)
+    elif not whole:
+        wishes = (parse_class(options, major, absent, problems),)
+    prune = bool(options.get("prune"))
+    if prune and elements is None:
+        problems.add("prune", True, "without classes, nothing says what is to be left", "give classes")
+    return Declaration(major, wishes, prune, whole) if len(problems.found) == before else None
 
 
 def parse_handle(text: str, problems: Problems) -> int:
-    """Return the major number of a qdisc's handle, ``1389:`` (hexadecimal, 1: to fffe:)."""
+    """Return the major number of a qdisc's handle, ``1389:`` (hexadecimal, 1: to fffe:); 0 where it was refused."""
     found = re.fullmatch(r"([0-9a-fA-F]{1,4}):?", text.strip())
     major = int(found.group(1), 16) if found else 0
     if not 0 < major < 0xFFFF:
         problems.add("handle", text, "not the handle of a root qdisc", "write a hexadecimal number from 1: to fffe:")
+        return 0
     return major
 
 
-def parse_class(options: dict[str, Any], problems: Problems, path: str = "") -> Wish:
-    """Return the class that a module's options, or an element of its list (``path`` is ``classes[3].``), describe."""
-    vlan = _vlan(options, problems, path)
+def parse_class(options: dict[str, Any], major: int, absent: bool, problems: Problems, path: str = "") -> Wish:
+    """Return the class that a module's options, or an element of its list (``path`` is ``classes[3].``), describe.
+
+    ``absent`` is the state of an element that has none. What is refused is not in the class that is returned.
+    """
+    absent = (options.get("state") == "absent") if options.get("state") else absent
+    if options.get("ignore"):
+        return _parse_ignored(options, major, problems, path)
+    vlan, minor = _identity(options, major, problems, path, ANY_MINORS if absent else MINORS)
+    default = bool(options.get("default"))
+    if options.get("classid") is not None and minor == DEFAULT_MINOR and not default and not absent:
+        rule = f"{minor:x} is the minor number of the default class"
+        problems.add(f"{path}classid", options["classid"], rule, f"write another one, or {path}default: true")
+    parent = options.get("parent")
+    above = 0 if parent is None else _classid(f"{path}parent", parent, major, problems, range(0x10000))
     before = len(problems.found)
     curves = {name: _curve(f"{path}{name}", options.get(name), problems) for name in CURVES}
+    _check_exclusive(options, problems, path)
     share = options.get("share")
     if share is not None:
-        if options.get("ls") is not None:
-            problems.add(f"{path}share", share, "share and ls are two ways to say the same", "leave one of them out")
-        elif not isinstance(share, bool) and share in SHARES:
-            curves["ls"] = Curve(share * SHARE)
-        else:
-            rule = (
-                f"a share is a whole number from {SHARES[0]} to {SHARES[-1]} (1 share is {RATE.format(SHARE, RATES)})"
-            )
-            remedy = "scale all shares down, and ls rates beside them, as only their proportions matter"
-            if share < SHARES[0]:
-                remedy = f"the smallest is {SHARES[0]}; to have no class, state: absent"
-            problems.add(f"{path}share", share, rule, "write a number" if isinstance(share, bool) else remedy)
-    node = HfscClass(curves["rt"], curves["ls"], curves["ul"])
-    if len(problems.found) == before and options.get("state") != "absent":
+        curves["ls"] = _share(f"{path}share", share, problems)
+    rt, ls = (curves["sc"] or curves[name] for name in ("rt", "ls"))
+    node = HfscClass(rt, ls, curves["ul"], above)
+    if len(problems.found) == before and not absent:
         _check_together(node, problems, path)
+    matches = [] if vlan is None else [Match(vlan=vlan)]
+    for index, element in enumerate(options.get("match") or ()):
+        match = parse_match(element, f"{path}match[{index}].", problems)
+        if match and match not in matches:
+            matches.append(match)
     leaf = options.get("leaf")
-    return Wish(vlan, node, None if leaf == "none" else leaf)
+    inside = FQ_CODEL if leaf is None else parse_leaf(leaf, f"{path}leaf", problems)
+    return Wish(path, minor, node, inside, leaf is not None, tuple(matches), default, absent)
 
 
-def check_device(tree: Tree, device: str, handle: str, replace_root: bool, problems: Problems) -> None:
-    """Refuse a device whose root qdisc somebody else put there, or whose filters are where ours go."""
-    for each in tree.foreign.filters:
-        if each.preference in OUR_PREFERENCES:
-            rule = f"preferences {' and '.join(map(str, OUR_PREFERENCES))} are where this module keeps its own filters"
-            problems.add("device", device, f"{each.text} is in the way: {rule}", "give that filter another preference")
-    root = tree.foreign.root
-    if not root or replace_root:
-        return
-    remedy = "set replace_root: true to replace it with all that is below it"
-    if root.startswith("hfsc"):
-        remedy = f"set handle: {root.split()[1]!r} to manage that one, or {remedy}"
-    elif root.startswith("htb"):
-        remedy += " (libvirt keeps a guest's or a network's bandwidth in an htb)"
-    problems.add("device", device, f"its root qdisc is {root}, not hfsc {handle}", remedy)
+def classid(major: int, minor: int) -> str:
+    """Return a class's id as tc(8) writes it."""
+    return f"{major:x}:{minor:x}"
 
 
-def check_kind(link: Link, device: str, problems: Problems) -> None:
-    """Refuse a device that the traffic does not leave the host through, or that carries but one VLAN."""
-    name = f", that is {link.below}" if link.below else ""
-    unfit = {
-        "vlan": ("a VLAN device, which has but one VLAN", f"name the NIC or bond below it{name}"),
-        "bridge": ("a bridge, which only the host's own traffic passes", "name the NIC or bond that is its port"),
-        "loopback": ("the loopback device, which nothing leaves the host through", "name a NIC or bond"),
-        "tun": ("a guest's or a tunnel's tap", "use virt_iface_bandwidth for a guest, and here name a NIC or bond"),
-    }
-    if link.kind in unfit:
-        rule, remedy = unfit[link.kind]
-        problems.add("device", device, f"it is {rule}", remedy)
+def _parse_list(elements: list[dict[str, Any]], major: int, absent: bool, problems: Problems) -> tuple[Wish, ...]:
+    if len(elements) > len(MINORS):
+        rule = f"{len(elements)} classes, and there are ids for {len(MINORS)}"
+        problems.add("classes", None, rule, "declare fewer")
+        return ()
+    wishes = [
+        parse_class(element, major, absent, problems, f"classes[{index}].") for index, element in enumerate(elements)
+    ]
+    _check_list(wishes, major, problems)
+    return tuple(wishes)
 
 
-def check_withdrawal(tree: Tree, wish: Wish, handle: str, problems: Problems) -> None:
-    """Refuse to take away the default class while others need it, for it would take the root qdisc along."""
-    tree = healed(tree)
-    root = tree.foreign.root or ""
-    if root.startswith("hfsc"):
-        rule = f"the classes of the device are below {root}, so nothing would be taken away"
-        problems.add("handle", handle, rule, f"set handle: {root.split()[1]!r}, if those are meant")
-    others = [f"class {minor:x}" for minor in sorted(tree.classes) if minor != wish.minor]
-    others += [each.text for each in tree.foreign.filters]
-    if wish.vlan is None and tree.qdisc and others:
-        rule = f"the root qdisc goes with the default class, and these still need it: {', '.join(others)}"
-        problems.add("default", True, rule, "remove those first, or declare the default class with what it should get")
+def _parse_ignored(options: dict[str, Any], major: int, problems: Problems, path: str) -> Wish:
+    for name in CLASS_OPTIONS[len(IDENTITY) :]:
+        if options.get(name) is not None:
+            rule = "a class that is ignored stays as it is"
+            problems.add(f"{path}{name}", _shown(options[name]), rule, f"leave out {path}{name} or {path}ignore")
+    if options.get("state") == "absent":
+        problems.add(f"{path}state", "absent", "a class that is ignored stays as it is", f"leave out {path}ignore")
+    _vlan, minor = _identity(options, major, problems, path, ANY_MINORS)
+    return Wish(path, minor, default=bool(options.get("default")), ignore=True)
 
 
-def _vlan(options: dict[str, Any], problems: Problems, path: str) -> int | None:
-    vlan: int | None = options.get("vlan")
-    if (vlan is not None) == bool(options.get("default")):
-        rule = "a class is either a VLAN's or the default one"
-        problems.add(f"{path}vlan", vlan, rule, f"give exactly one of {path}vlan and {path}default: true")
-    elif isinstance(vlan, bool):
-        problems.add(f"{path}vlan", vlan, "not a number", "write the VLAN's id, or default: true")
-    elif vlan is not None and vlan not in VLANS:
-        rule = f"a VLAN id is from {VLANS[0]} to {VLANS[-1]}"
-        problems.add(f"{path}vlan", vlan, rule, "untagged traffic is the default class's: default: true")
-    return vlan
+def _identity(
+    options: dict[str, Any], major: int, problems: Problems, path: str, allowed: range
+) -> tuple[int | None, int]:
+    """Return the VLAN and the minor number of a class; None and 0 for what is omitted or was refused."""
+    vlan = parse_vlan(f"{path}vlan", options.get("vlan"), problems)
+    if options.get("classid") is not None:
+        return vlan, _classid(f"{path}classid", options["classid"], major, problems, allowed)
+    if options.get("vlan") is None:
+        if options.get("default"):
+            return None, DEFAULT_MINOR
+        remedy = f"give {path}vlan, {path}classid or {path}default: true"
+        problems.add(f"{path}vlan", None, "nothing says which class this is", remedy)
+    elif vlan == 0:
+        rule = "a VLAN's id is its class's minor number, and 0 is the root's"
+        problems.add(f"{path}vlan", vlan, rule, f"give {path}classid too")
+    return vlan, vlan or 0
+
+
+def _classid(path: str, text: str, major: int, problems: Problems, allowed: range) -> int:
+    """Return the minor number in ``1389:10`` or ``:10`` (hexadecimal); 0 for the root, or where it was refused."""
+    found = re.fullmatch(r"([0-9a-fA-F]{1,4})?:([0-9a-fA-F]{0,4})", text.strip())
+    example = f"write one such as '{major or 0x1389:x}:10' or ':10', in hexadecimal"
+    if not found:
+        rule = "not the id of a class"
+        if ":" not in text:
+            rule += ", which has a colon (YAML reads 1:10 without quotes as the number 70)"
+        problems.add(path, text, rule, f"{example} and in quotes")
+        return 0
+    if major and found.group(1) and int(found.group(1), 16) != major:
+        rule = f"the class is below the root qdisc {major:x}:"
+        problems.add(path, text, rule, f"write ':{found.group(2)}', or set handle: '{found.group(1)}:'")
+        return 0
+    minor = int(found.group(2) or "0", 16)
+    if minor not in allowed:
+        rule = "0 is the root's" if not minor else f"those above {MINORS[-1]:x} are for temporary classes"
+        rule = f"the minor number of a class is from {MINORS[0]:x} to {MINORS[-1]:x}; {rule}"
+        problems.add(path, text, rule, example)
+        return 0
+    return minor
+
+
+def _check_exclusive(options: dict[str, Any], problems: Problems, path: str) -> None:
+    for name, others in (("sc", ("rt", "ls", "share")), ("share", ("ls",))):
+        for other in others:
+            if options.get(name) is not None and options.get(other) is not None:
+                same = "share and ls are two ways to say the same"
+                rule = f"sc is rt and ls in one, and there is {other} too" if name == "sc" else same
+                problems.add(f"{path}{name}", _shown(options[name]), rule, "leave one of them out")
+
+
+def _share(path: str, share: Any, problems: Problems) -> Curve | None:
+    if share in SHARES and not isinstance(share, bool):
+        return Curve(share * SHARE)
+    rule = f"a share is a whole number from {SHARES[0]} to {SHARES[-1]} (1 share is {RATE.format(SHARE, RATES)})"
+    remedy = "scale all shares down, and ls rates beside them, as only their proportions matter"
+    if share < SHARES[0]:
+        remedy = f"the smallest is {SHARES[0]}; to have no class, state: absent"
+    problems.add(path, share, rule, "write a number" if isinstance(share, bool) else remedy)
+    return None
 
 
 def _curve(path: str, value: Any, problems: Problems) -> Curve | None:
@@ -156,6 +222,10 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
+def _shown(value: Any) -> Any:
+    return value if isinstance(value, (str, int)) else None
+
+
 def _check_together(node: HfscClass, problems: Problems, path: str) -> None:
     if not node.ls and not node.rt:
         rule = "a class needs a part of the link"
@@ -168,3 +238,39 @@ def _check_together(node: HfscClass, problems: Problems, path: str) -> None:
         if node.ul.m2 >= node.rt.m2:
             rule += " at the start of a backlog"
         problems.add(f"{path}ul", str(node.ul), rule, f"raise {path}ul or lower {path}rt")
+
+
+def _check_list(wishes: list[Wish], major: int, problems: Problems) -> None:
+    """Refuse what elements of a list say against each other."""
+    first: dict[int, Wish] = {}
+    for wish in wishes:
+        if wish.minor and first.setdefault(wish.minor, wish) is not wish:
+            rule = f"class {classid(major, wish.minor)} is that of {first[wish.minor].path[:-1]} too"
+            problems.add(wish.path[:-1], None, rule, "declare a class once; a VLAN's minor number is its id")
+    present = [wish for wish in wishes if not wish.absent]
+    defaults = [wish for wish in present if wish.default]
+    for wish in defaults[1:]:
+        rule = f"{defaults[0].path[:-1]} is the default class already"
+        problems.add(f"{wish.path}default", True, rule, "leave one of them out")
+    owners: dict[Match, int] = {}
+    for index, wish in enumerate(present):
+        for match in wish.matches:
+            owner = owners.setdefault(match, index)
+            if owner != index:
+                rule = f"what matches {match} is {present[owner].path[:-1]}'s already"
+                problems.add(match_option(wish, match), None, rule, "leave it out of one of them")
+    for pair in islice(undecided(owners), CLASHES_SHOWN):
+        one, two = sorted(pair, key=lambda match: owners[match])
+        add_undecided(present[owners[two]], two, one, present[owners[one]].path[:-1], problems)
+
+
+def match_option(wish: Wish, match: Match) -> str:
+    """Return the name of the option that says so."""
+    return f"{wish.path}vlan" if match == Match(vlan=match.vlan) else f"{wish.path}match"
+
+
+def add_undecided(wish: Wish, match: Match, other: Match, owner: str, problems: Problems) -> None:
+    """Refuse a match of which no rule says whether it or the other one wins where both fit."""
+    how_many = "both are marks of as many bits" if match.fwmark else f"both fix {match.bits} bits"
+    rule = f"a packet can fit {match} and, as {owner} has it, {other}, and {how_many}"
+    problems.add(match_option(wish, match), None, rule, "make one of them narrower, so that it wins")

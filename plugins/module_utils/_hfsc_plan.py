@@ -5,20 +5,23 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""From the tree that is to the tree that is wanted: ordered operations.
+"""From the tree that is to the tree that is wanted: ordered steps.
 
-At every step a default class exists, and every VLAN that had a class has one. What is not different is not touched.
+At every step a default class exists, and whatever was classified is. What is not different is not touched.
 The way back from any step is a plan, too: from what was reached to what was. A step knows what was before it, but the
 kernel cannot always go back in one step, since it takes no curve away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, HfscClass, Leaf, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import OTHER, TEMPORARY, Leaf, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import PREFERENCES
+
+PARTS = ("qdisc", "classes", "leaves", "lifts", "filters", "strays")
 
 
 @dataclass(frozen=True)
@@ -30,28 +33,46 @@ class Step:
     """
 
     part: str
-    key: int
+    key: Any
     before: Any
     after: Any
 
 
 @dataclass(frozen=True)
 class Action:
-    """What a person wants to know of: one thing that is added, changed, deleted or recreated, and the steps to it."""
+    """What a person wants to know of: one thing that is added, changed, deleted or recreated."""
 
     op: str
     part: str
-    key: int
+    key: Any
     before: Any
     after: Any
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps that go out together, in this order, once the classes in ``drain`` have sent what they had."""
+
     steps: tuple[Step, ...]
+    drain: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is different, and how to make it so."""
+
+    actions: tuple[Action, ...]
+    phases: tuple[Phase, ...]
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """All steps, in order."""
+        return (step for phase in self.phases for step in phase.steps)
 
 
 def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
     """Return the tree after the steps."""
-    parts: dict[str, dict[int, Any]] = {
-        part: dict(getattr(tree, part)) for part in ("qdisc", "classes", "leaves", "lifts", "filters")
-    }
+    parts: dict[str, dict[Any, Any]] = {part: dict(getattr(tree, part)) for part in PARTS}
     foreign = tree.foreign
     for step in steps:
         if step.part == "root":
@@ -69,119 +90,174 @@ def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
     return Tree(**parts, foreign=foreign)
 
 
-def plan(now: Tree, wanted: Tree) -> list[Action]:
-    """Return the actions that make of the tree that is the one that is wanted."""
+def plan(now: Tree, wanted: Tree) -> Plan:
+    """Return how to make of the tree that is the one that is wanted."""
     if not wanted.qdisc:
-        return [_action("qdisc", major, default, None) for major, default in now.qdisc.items()]
-    repairs = list(_repairs(now, wanted))
-    # A changed filter holds its class, so it is mended before a class is made anew.
-    mended = applied(now, (step for action in repairs for step in action.steps))
-    return [
-        *_additions(now, wanted),
-        *repairs,
-        *_changes(mended, wanted),
-        *_filters(mended, wanted),
-        *_deletions(mended, wanted),
-    ]
+        steps = [Step("qdisc", major, default, None) for major, default in now.qdisc.items()]
+        actions = [Action("delete", step.part, step.key, step.before, None) for step in steps]
+        return Plan(tuple(actions), (Phase(tuple(steps)),) if steps else ())
+    renewed = _renewed(now, wanted)
+    phases = _phases(now, wanted, renewed)
+    return Plan(tuple(_actions(now, wanted, renewed)), tuple(phase for phase in phases if phase.steps))
 
 
-def blocked(tree: Tree, actions: Iterable[Action]) -> list[str]:
+def blocked(tree: Tree, made: Plan) -> list[str]:
     """Return why the kernel would refuse (EBUSY) to take classes away: what points to them and is not ours."""
-    reasons = []
-    gone = {step.key for action in actions for step in action.steps if step.part == "classes" and step.after is None}
-    for minor in sorted(gone & set(tree.classes)):
-        reasons += [f"{each.text} points to class {minor:x}" for each in tree.foreign.filters if each.minor == minor]
-        reasons += [f"class {child:x} is a child of class {minor:x}" for child in tree.children(minor)]
-    return reasons
+    gone = {step.key for step in made.steps if step.part == "classes" and step.after is None}
+    return [f"{each.text} points to class {each.minor:x}" for each in tree.foreign.filters if each.minor in gone]
 
 
-def _action(part: str, key: int, before: Any, after: Any) -> Action:
-    op = "add" if before is None else "delete" if after is None else "change"
-    return Action(op, part, key, before, after, (Step(part, key, before, after),))
+def _renewed(now: Tree, wanted: Tree) -> set[int]:
+    """Return the classes that the kernel cannot change in place, and all above which they stand or will stand.
+
+    A class that gets its first child, or loses its last, is such a one: it carries traffic before or after, which
+    would be the default class's in between (hfsc_classify() knows only classes without children).
+    """
+    renewed = set()
+    for minor in now.classes.keys() & wanted.classes.keys():
+        before, after = now.leaves.get(minor), wanted.leaves.get(minor)
+        if (
+            not now.classes[minor].changes_in_place_to(wanted.classes[minor])
+            or (minor in now.offspring) != (minor in wanted.offspring)
+            or (before != after and not (before and after and before.changes_in_place_to(after)))
+        ):
+            renewed.add(minor)
+    while more := (now.below(renewed) | wanted.below(renewed)) - renewed:
+        renewed |= more
+    return renewed
 
 
-def _additions(now: Tree, wanted: Tree) -> Iterator[Action]:
+def _actions(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Action]:
     if now.foreign.root and not wanted.foreign.root:
-        yield _action("root", int(now.foreign.root.split()[1].rstrip(":"), 16), now.foreign.root, None)
+        yield Action("delete", "root", _root_major(now), now.foreign.root, None)
+    places = {minor: place for place, minor in enumerate(_in_order(now, wanted))}
+    for part in PARTS:
+        before, after = getattr(now, part), getattr(wanted, part)
+        anew = renewed & before.keys() & after.keys() if part == "classes" else set()
+        keys = before.keys() | after.keys()
+        if part == "leaves":  # which go with their classes
+            keys &= wanted.classes.keys()
+        different = [key for key in keys if key in anew or before.get(key) != after.get(key)]
+        for key in sorted(different, key=lambda key: (places.get(key, 0), str(key))):
+            old, new = before.get(key), after.get(key)
+            op = "recreate" if key in anew else "add" if old is None else "delete" if new is None else "change"
+            yield Action(op, part, key, old, new)
+
+
+def _in_order(now: Tree, wanted: Tree) -> list[int]:
+    gone = now.classes.keys() - wanted.classes.keys()
+    return [*wanted.parents_first(wanted.classes), *reversed(now.parents_first(gone))]
+
+
+def _root_major(now: Tree) -> int:
+    return int((now.foreign.root or "").split()[1].rstrip(":"), 16)
+
+
+def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
+    made: set[int] = set()
+    if now.foreign.root and not wanted.foreign.root:
+        # Alone: the kernel carries out the rest of a send though a part of it failed, and what is meant for our new
+        # root would come to somebody's qdisc with the same handle. Meanwhile the kernel's own qdisc serves.
+        yield Phase((Step("root", _root_major(now), now.foreign.root, None),))
     for major, default in wanted.qdisc.items():
         if major not in now.qdisc:
-            yield _action("qdisc", major, None, default)
-    for minor in wanted.parents_first(set(wanted.classes) - set(now.classes)):
-        yield _action("classes", minor, None, wanted.classes[minor])
+            # As one: until there is a default class the kernel drops everything.
+            made = {default, *wanted.ancestors(default)}
+            yield Phase((Step("qdisc", major, None, default), *_grown(wanted, made)))
+    stand_ins = _stand_ins(now, renewed & wanted.classes.keys())
+    temporaries = _temporaries(wanted, stand_ins)
+    yield Phase(tuple(_grown(wanted, wanted.classes.keys() - now.classes.keys() - renewed - made)))
+    yield Phase(tuple(_grown(temporaries, temporaries.classes)))
+    yield Phase(tuple(_changed_in_place(now, wanted, renewed)))
+    # While a class is made anew, its traffic is its temporary class's.
+    meanwhile = replace(
+        wanted,
+        qdisc={major: stand_ins.get(default, default) for major, default in wanted.qdisc.items()},
+        filters={
+            rule: replace(each, minor=stand_ins.get(each.minor, each.minor)) for rule, each in wanted.filters.items()
+        },
+    )
+    yield Phase((*_defaults(now, meanwhile), *_filters(now, meanwhile)))
+    gone = now.classes.keys() - wanted.classes.keys() | renewed & now.classes.keys()
+    yield Phase(
+        (
+            *(Step("classes", minor, now.classes[minor], None) for minor in reversed(now.parents_first(gone))),
+            *_grown(wanted, renewed & wanted.classes.keys()),
+        ),
+        drain=tuple(minor for minor in now.parents_first(gone) if minor not in now.offspring),
+    )
+    yield Phase((*_defaults(meanwhile, wanted), *_filters(meanwhile, wanted)))
+    yield Phase(
+        tuple(
+            Step("classes", minor, node, None)
+            for minor, node in reversed(
+                [(each, temporaries.classes[each]) for each in temporaries.parents_first(temporaries.classes)]
+            )
+        ),
+        drain=tuple(minor for minor in temporaries.classes if minor not in temporaries.offspring),
+    )
+
+
+def _stand_ins(now: Tree, renewed: Iterable[int]) -> dict[int, int]:
+    """Return the minor of the temporary class of each class that is made anew."""
+    taken = set(now.classes)
+    found: dict[int, int] = {}
+    for minor in sorted(renewed):
+        likely = (TEMPORARY | minor, TEMPORARY | OTHER | minor)
+        found[minor] = next(each for each in (*likely, *range(0xFFFE, TEMPORARY, -1)) if each not in taken)
+        taken.add(found[minor])
+    return found
+
+
+def _temporaries(wanted: Tree, stand_ins: Mapping[int, int]) -> Tree:
+    classes, leaves = {}, {}
+    for minor, temporary in stand_ins.items():
+        node = wanted.classes[minor]
+        classes[temporary] = replace(node, parent=stand_ins.get(node.parent, node.parent))
+        if minor not in wanted.offspring:
+            leaves[temporary] = replace(wanted.leaves.get(minor, Leaf("pfifo", 0)), handle=temporary ^ OTHER)
+    return Tree(classes=classes, leaves=leaves)
+
+
+def _grown(wanted: Tree, minors: Iterable[int]) -> Iterator[Step]:
+    for minor in wanted.parents_first(minors):
+        yield Step("classes", minor, None, wanted.classes[minor])
         if minor in wanted.leaves:
-            yield _action("leaves", minor, None, wanted.leaves[minor])
+            yield Step("leaves", minor, None, wanted.leaves[minor])
+
+
+def _changed_in_place(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Step]:
+    for part in ("classes", "leaves"):
+        before, after = getattr(now, part), getattr(wanted, part)
+        for minor in wanted.parents_first(before.keys() & after.keys() - renewed):
+            if before[minor] != after[minor]:
+                yield Step(part, minor, before[minor], after[minor])
+
+
+def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:
     for major, default in wanted.qdisc.items():
         if now.qdisc.get(major, default) != default:
-            yield _action("qdisc", major, now.qdisc[major], default)
+            yield Step("qdisc", major, now.qdisc[major], default)
 
 
-def _repairs(now: Tree, wanted: Tree) -> Iterator[Action]:
-    for part, drifted in (("lifts", False), ("filters", DRIFTED)):
-        before, after = getattr(now, part), getattr(wanted, part)
-        for key in sorted(after):
-            # Not replaced in place: flower wants the same fields of the frame (fl_check_assign_mask(), EINVAL).
-            if before.get(key) == drifted != after[key]:
-                steps = (Step(part, key, drifted, None), Step(part, key, None, after[key]))
-                yield Action("change", part, key, drifted, after[key], steps)
-
-
-def _changes(now: Tree, wanted: Tree) -> Iterator[Action]:
-    temporary = now.free_minor(wanted)
-    for minor in wanted.parents_first(set(wanted.classes) & set(now.classes)):
-        before, after = now.classes[minor], wanted.classes[minor]
-        if not before.changes_in_place_to(after):
-            steps = tuple(_recreation(now, wanted, minor, temporary))
-            yield Action("recreate", "classes", minor, before, after, steps)
-            continue
-        if now.leaves.get(minor) != wanted.leaves.get(minor):
-            yield _leaf_change(minor, now.leaves.get(minor), wanted.leaves.get(minor))
+def _filters(now: Tree, wanted: Tree) -> Iterator[Step]:
+    # Our own that somebody changed go first: flower refuses a second filter that wants the same of a frame.
+    going = sorted(now.strays.keys() - wanted.strays.keys(), key=lambda stray: (-stray.preference, stray.handle))
+    changed = [stray for stray in going if stray.preference in PREFERENCES]
+    yield from (Step("strays", stray, now.strays[stray], None) for stray in changed)
+    for key, after in wanted.lifts.items():
+        before = now.lifts.get(key)
+        if before is False:
+            yield Step("lifts", key, False, None)
         if before != after:
-            yield _action("classes", minor, before, after)
-
-
-def _leaf_change(minor: int, before: Leaf | None, after: Leaf | None) -> Action:
-    if not before or not after:
-        return _action("leaves", minor, before, after)
-    # Not in one message: a handle that is there cannot become one of another kind (tc_modify_qdisc(), EINVAL).
-    steps = (Step("leaves", minor, before, None), Step("leaves", minor, None, after))
-    return Action("change", "leaves", minor, before, after, steps)
-
-
-def _recreation(now: Tree, wanted: Tree, minor: int, temporary: int) -> Iterator[Step]:
-    """Make before break: its traffic goes to a temporary class while its own is taken away and made again."""
-    node, leaf = wanted.classes[minor], wanted.leaves.get(minor)
-    vlans = sorted(vlan for vlan, target in now.filters.items() if target == minor)
-    majors = [major for major, default in wanted.qdisc.items() if default == minor]
-    both = replace(now, leaves={**now.leaves, **wanted.leaves})
-    stand_in = Leaf(leaf.kind, both.free_handle(temporary)) if leaf else None
-    yield from _grown(temporary, node, stand_in)
-    yield from (Step("filters", vlan, minor, temporary) for vlan in vlans)
-    yield from (Step("qdisc", major, minor, temporary) for major in majors)
-    yield Step("classes", minor, now.classes[minor], None)
-    yield from _grown(minor, node, leaf)
-    yield from (Step("filters", vlan, temporary, minor) for vlan in vlans)
-    yield from (Step("qdisc", major, temporary, minor) for major in majors)
-    yield Step("classes", temporary, node, None)
-
-
-def _grown(minor: int, node: HfscClass, leaf: Leaf | None) -> Iterator[Step]:
-    yield Step("classes", minor, None, node)
-    if leaf:
-        yield Step("leaves", minor, None, leaf)
-
-
-def _filters(now: Tree, wanted: Tree) -> Iterator[Action]:
-    for part in ("lifts", "filters"):
-        before, after = getattr(now, part), getattr(wanted, part)
-        for key in sorted(after):
-            if before.get(key) != after[key]:
-                yield _action(part, key, before.get(key), after[key])
-
-
-def _deletions(now: Tree, wanted: Tree) -> Iterator[Action]:
+            yield Step("lifts", key, None, after)
+    for rule, each in wanted.filters.items():
+        there = now.filters.get(rule)
+        if there != each:
+            yield Step("filters", rule, there, each)
+    # vdsm's come before ours, and its last one, at the highest preference, ends the search: so that one goes first.
+    yield from (Step("strays", stray, now.strays[stray], None) for stray in going if stray not in set(changed))
     for part in ("filters", "lifts"):
-        before, after = getattr(now, part), getattr(wanted, part)
-        for key in sorted(set(before) - set(after)):
-            yield _action(part, key, before[key], None)
-    for minor in reversed(now.parents_first(set(now.classes) - set(wanted.classes))):
-        yield _action("classes", minor, now.classes[minor], None)
+        before = getattr(now, part)
+        for key in before.keys() - getattr(wanted, part).keys():
+            yield Step(part, key, before[key], None)

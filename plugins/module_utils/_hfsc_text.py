@@ -9,95 +9,149 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Container, Iterable, Iterator
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import DRIFTED, Tree
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Action, Step
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TEMPORARY, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule, rules_of
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import PARTS, Action, Step
 
-PARTS = ("qdisc", "classes", "leaves", "lifts", "filters")
-OBJECTS = dict(zip((*PARTS, "root"), ("qdisc", "class", "leaf", "filter", "filter", "qdisc")))
-FOREIGN = "changed by somebody"
+OBJECTS = {
+    "root": "qdisc",
+    "qdisc": "qdisc",
+    "classes": "class",
+    "leaves": "leaf",
+    "lifts": "filter",
+    "filters": "filter",
+    "strays": "filter",
+}
+CHANGED = "changed by somebody"
 LIFTER = "tags inside frames"
 
 
 def action_list(actions: Iterable[Action], major: int) -> list[dict[str, str]]:
-    """Return what a module returns of a plan: op, object and id, and what the thing was and is to be."""
-    return [
-        {
-            "op": action.op,
-            "object": OBJECTS[action.part],
-            "id": _identity(action.part, action.key, major),
-            **{
-                side: _value(action.part, value, major)
-                for side, value in (("before", action.before), ("after", action.after))
-                if value is not None
-            },
-        }
-        for action in actions
-    ]
+    """Return what a module returns of a plan: op, object and id, and what the thing was and is to be.
+
+    The kernel may take several filters for a match; they are one entry.
+    """
+    entries = []
+    told = set()
+    for action in actions:
+        if action.part == "filters":
+            of_match = (action.op, action.key.match, *(each and each.minor for each in (action.before, action.after)))
+            if of_match in told:
+                continue
+            told.add(of_match)
+        entry = {"op": action.op, "object": OBJECTS[action.part], "id": _identity(action.part, action.key, major)}
+        for side, value in (("before", action.before), ("after", action.after)):
+            if value is not None:
+                entry[side] = _value(action.part, action.key, value, major)
+        entries.append(entry)
+    return entries
 
 
 def step_text(step: Step | Action, major: int) -> str:
     """Return a step as part of a sentence about what failed."""
     op = "add" if step.before is None else "delete" if step.after is None else "change"
-    value = "" if step.after is None else f" ({_value(step.part, step.after, major)})"
-    return f"{op} {OBJECTS[step.part]} {_identity(step.part, step.key, major)}{value}"
+    what = str(step.key) if step.part == "filters" else _identity(step.part, step.key, major)
+    value = "" if step.after is None else f" ({_value(step.part, step.key, step.after, major)})"
+    return f"{op} {OBJECTS[step.part]} {what}{value}"
 
 
-def diff(now: Tree, wanted: Tree, actions: list[Action], major: int) -> dict[str, str]:
+def match_texts(tree: Tree, minors: Container[int] | None = None) -> dict[int, list[str]]:
+    """Return what is matched for these classes, or for each that any filter points to; the match that wins first."""
+    rules: dict[int, dict[Match, list[Rule]]] = {}
+    for rule, each in tree.filters.items():
+        if minors is None or each.minor in minors:
+            rules.setdefault(each.minor, {}).setdefault(rule.match, []).append(rule)
+    found = {}
+    for minor, matches in rules.items():
+        ranked = []
+        for match, there in matches.items():
+            whole = rules_of(match)
+            some = "" if len(there) == len(whole) else ", of some frames only"
+            ranked.append((whole[0].preference, f"{match}{some}"))
+        found[minor] = [text for _preference, text in sorted(ranked)]
+    return found
+
+
+def diff(now: Tree, wanted: Tree, actions: Collection[Action], major: int) -> dict[str, str]:
     """Return before and after of what the actions touch, and of nothing else."""
-    touched = {(action.part, action.key) for action in actions}
-    if ("qdisc", major) in touched and not wanted.qdisc:
-        touched |= {(part, key) for part in PARTS for key in getattr(now, part)}
-    before, after = (list(_lines(tree, touched, major)) for tree in (now, wanted))
+    touched: dict[str, set[Any]] = {part: set() for part in OBJECTS}
+    for action in actions:
+        touched[action.part].add(action.key)
+    if touched["qdisc"] and not wanted.qdisc:
+        touched.update((part, set(getattr(now, part))) for part in PARTS)
+    # A leaf or a filter is shown with its class, since a match alone says nothing about its bandwidth.
+    homes = touched["classes"] | touched["leaves"]
+    for tree in (now, wanted):
+        homes |= {tree.filters[rule].minor for rule in touched["filters"] if rule in tree.filters}
+    before, after = (list(_lines(tree, touched, homes, major)) for tree in (now, wanted))
     if now.foreign.root and not wanted.foreign.root:
         before.insert(0, f"qdisc {now.foreign.root}, and all below it")
     for action in actions:
         if action.op == "recreate":
-            moved = action.before.parent != action.after.parent
-            why = "moves no class to another parent" if moved else "takes no curve away in place"
-            after.append(f"# class {major:x}:{action.key:x} is made anew: the kernel {why}")
+            why = " and ".join(_reasons(now, wanted, action.key)) or "its parent is"
+            after.append(f"# class {major:x}:{action.key:x} is made anew: {why}")
     return {side: "".join(f"{line}\n" for line in lines) for side, lines in (("before", before), ("after", after))}
 
 
-def _lines(tree: Tree, touched: set[tuple[str, int]], major: int) -> Iterator[str]:
-    if ("qdisc", major) in touched and tree.qdisc:
-        yield f"qdisc {major:x}: {_value('qdisc', tree.default, major)}"
-    # A leaf or a filter is shown with its class, since a VLAN's number alone says nothing about its bandwidth.
-    homes = {key for part, key in touched if part in ("classes", "leaves")}
-    homes |= {tree.filters[key] for part, key in touched if part == "filters" and key in tree.filters}
-    for minor in tree.parents_first(homes & set(tree.classes)):
+def _lines(tree: Tree, touched: dict[str, set[Any]], homes: set[int], major: int) -> Iterator[str]:
+    if major in touched["qdisc"] and tree.qdisc:
+        yield f"qdisc {major:x}: {_value('qdisc', major, tree.default, major)}"
+    matches = match_texts(tree, homes)
+    for minor in tree.parents_first(homes & tree.classes.keys()):
         node = tree.classes[minor]
         below = f" below {major:x}:{node.parent:x}" if node.parent else ""
         default = ", the default class" if minor == tree.default else ""
-        yield f"class {major:x}:{minor:x}{below}{default}"
+        left = ", left by a run that was interrupted" if minor > TEMPORARY else ""
+        yield f"class {major:x}:{minor:x}{below}{default}{left}"
         yield from (f"  {name} {curve}" for name, curve in node.curves().items())
         if minor in tree.leaves:
             yield f"  leaf {tree.leaves[minor]}"
-        yield from (f"  VLAN {vlan}" for vlan, target in sorted(tree.filters.items()) if target == minor)
-    for part, key in sorted(touched):
-        if part == "filters" and tree.filters.get(key) == DRIFTED:
-            yield f"filter for VLAN {key}, {FOREIGN}"
-        if part == "lifts" and tree.lifts:
-            yield f"filter for {LIFTER}" + f", {FOREIGN}" * (not tree.lifts[key])
+        yield from (f"  {text}" for text in matches.get(minor, ()))
+    for minor in sorted(homes - tree.classes.keys()):
+        yield from (
+            f"filter {text} to class {major:x}:{minor:x}, which is not there" for text in matches.get(minor, ())
+        )
+    yield from sorted(f"filter {stray.text}, which goes" for stray in touched["strays"] & tree.strays.keys())
+    for key in touched["lifts"] & tree.lifts.keys():
+        yield f"filter for {LIFTER}" + f", {CHANGED}" * (not tree.lifts[key])
 
 
-def _identity(part: str, key: int, major: int) -> str:
-    names = {
-        "root": f"{key:x}:",
-        "qdisc": f"{key:x}:",
-        "filters": f"VLAN {key}",
-        "lifts": LIFTER,
-    }
-    return names.get(part, f"{major:x}:{key:x}")
+def _reasons(now: Tree, wanted: Tree, minor: int) -> Iterator[str]:
+    """Say why a class is made anew; nothing if it is only because it is below one that is."""
+    before, after = now.classes[minor], wanted.classes[minor]
+    if before.parent != after.parent:
+        yield "the kernel moves no class to another parent"
+    if not before.curves().keys() <= after.curves().keys():
+        yield "the kernel takes no curve away in place"
+    if minor in wanted.offspring and minor not in now.offspring:
+        yield "it gets children"
+    elif minor in now.offspring and minor not in wanted.offspring:
+        yield "it loses its children"
+    else:
+        leaf, new = now.leaves.get(minor), wanted.leaves.get(minor)
+        if leaf != new and not (leaf and new and leaf.changes_in_place_to(new)):
+            yield "the kernel cannot change its leaf in place"
 
 
-def _value(part: str, value: Any, major: int) -> str:
+def _identity(part: str, key: Any, major: int) -> str:
+    if part in ("root", "qdisc"):
+        return f"{key:x}:"
+    if part == "filters":
+        return str(key.match)
+    if part == "strays":
+        return str(key.text)
+    return LIFTER if part == "lifts" else f"{major:x}:{key:x}"
+
+
+def _value(part: str, key: Any, value: Any, major: int) -> str:
     if part == "qdisc":
         return f"hfsc, default class {major:x}:{value:x}"
-    if part == "filters":
-        return FOREIGN if value == DRIFTED else f"class {major:x}:{value:x}"
+    if part in ("filters", "strays"):
+        minor = value.minor if part == "filters" else key.minor
+        return "no class" if minor is None else f"class {major:x}:{minor:x}"
     if part == "classes" and value.parent:
         return f"{value}, below {major:x}:{value.parent:x}"
-    return ("lifted" if value else FOREIGN) if part == "lifts" else str(value)
+    return ("lifted" if value else CHANGED) if part == "lifts" else str(value)

@@ -7,40 +7,42 @@
 
 """The only file that talks to netlink: reads a device's tree, and carries out the steps of a plan.
 
-The socket is our own, since those of pyroute2 0.7 to 0.9 are too different: one repeats EBUSY for nine seconds,
-another runs an event loop, and all drop answers of a batch that fails in the middle.
+The socket is our own. Those of pyroute2 0.7 to 0.9 are too different (one repeats EBUSY for nine seconds, another runs
+an event loop, all drop answers of a batch that fails in the middle), and importing it takes longer than all else here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import re
 import socket
 import struct
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
-from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters, counters_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import GETLINK, Link, link_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     ACK,
     DUMP,
-    ECHO,
     GETQDISC,
     GETTCLASS,
     GETTFILTER,
-    REQUEST,
-    TcMessage,
+    Message,
     attributes,
-    backlog,
-    message,
-    message_of,
+    request,
+    split,
+    tc_body,
+    tc_message,
+    text,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
+    counters_by_class,
+    request_of,
+    roots_of,
     tree_of,
 )
 
@@ -50,19 +52,19 @@ DUMP_INTERRUPTED, ACK_TLVS = 0x10, 0x200
 SOL_NETLINK, CAP_ACK, EXT_ACK = 270, 10, 11
 ACK_TEXT = 1
 ANSWER_SECONDS = 30
-# linux/rtnetlink.h, linux/if_link.h
-GETLINK, LINK_BELOW, LINK_INFO, INFO_KIND = 18, 5, 18, 1
-LOOPBACK = 8
-CAP_NET_ADMIN = 12
-
-
-NAMES_SHOWN = 20
+SO_RCVBUFFORCE = 33
+# One receive gives up to 32 KiB of a dump (netlink_dump()); the answers to a whole send wait in the socket, about
+# 1 KiB each (struct sk_buff included), and are lost where they do not fit.
+RECEIVED_BYTES = 1 << 16
+WAITING_BYTES = 1 << 20
+MESSAGES_A_SEND = 100
+DRAIN_PAUSE = 0.005
 
 
 class TcError(Exception):
-    """The kernel refused: its error number and words, the step, and the steps of the same send it did carry out.
+    """The kernel refused: its error number and words, the step, and the steps that it did carry out.
 
-    ``unclear``: it did not answer, so that nobody knows which of the steps were carried out.
+    ``unclear``: it did not answer, so that nobody knows which of the other steps were carried out.
     """
 
     def __init__(
@@ -75,37 +77,72 @@ class TcError(Exception):
         self.unclear = unclear
 
 
-@dataclass(frozen=True)
-class Link:
-    """What a device is: its kind in ip-link(8), which a NIC has not, and the name of the device it is on."""
+class Route:
+    """A netlink socket to the kernel's routing family, and requests numbered one after the other."""
 
-    kind: str = ""
-    below: str = ""
+    def __init__(self) -> None:
+        self.sequence = 0
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+        self._socket.settimeout(ANSWER_SECONDS)
+        self._socket.setsockopt(SOL_NETLINK, EXT_ACK, 1)
+        self._socket.setsockopt(SOL_NETLINK, CAP_ACK, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, WAITING_BYTES)
+        with contextlib.suppress(OSError):  # not limited by net.core.rmem_max, but not for everybody
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, WAITING_BYTES)
+        self._socket.bind((0, 0))
 
+    def next(self) -> int:
+        """Return the number for the next request."""
+        self.sequence += 1
+        return self.sequence
 
-def devices() -> dict[str, int]:
-    """Return the devices there are: their indexes by their names."""
-    return {name: index for index, name in socket.if_nameindex()}
+    def answers(self, requests: bytes, waiting: Collection[int]) -> Iterator[tuple[int, int, int, bytes]]:
+        """Send requests; yield what comes (number, flags, sequence, body) until each of those waiting had its last."""
+        left = set(waiting)
+        try:
+            self._socket.send(requests)
+            while left:
+                for answer in split(self._socket.recv(RECEIVED_BYTES)):
+                    if answer[2] in left:
+                        yield answer
+                        if answer[0] in (ERROR, DONE):
+                            left.remove(answer[2])
+        except OSError as error:
+            late = isinstance(error, socket.timeout)
+            said = f"no answer within {ANSWER_SECONDS} s" if late else "talking to the kernel failed"
+            number = errno.ETIMEDOUT if late else error.errno or errno.EIO
+            raise TcError(number, said, unclear=True) from error
 
+    def dump(self, number: int, index: int | None = None, parent: int = 0) -> list[Message]:
+        """Return what there is of a kind, on one device or on all, below one qdisc or anywhere."""
+        for _attempt in range(5):
+            found: list[Message] = []
+            asked = self.next()
+            interrupted = False
+            ask = request(number, DUMP, asked, tc_body(index or 0, parent=parent))
+            for kind, flags, _sequence, body in self.answers(ask, (asked,)):
+                interrupted = interrupted or bool(flags & DUMP_INTERRUPTED)
+                if kind not in (ERROR, DONE):
+                    # Of qdiscs, the kernel always tells those of all devices.
+                    message = tc_message(body, index)
+                    if message:
+                        found.append(message)
+                elif refusal := acknowledgement(kind, flags, body):
+                    raise TcError(*refusal)
+            if not interrupted:
+                return found
+        raise TcError(errno.EINTR, "the tree changed each time it was read")
 
-def check_name(device: str, there: dict[str, int], problems: Problems) -> None:
-    """Refuse a device that is not there, and one whose name tc -batch would read as something else."""
-    if device not in there:
-        some = ", ".join(sorted(there)[:NAMES_SHOWN])
-        more = f" and {len(there) - NAMES_SHOWN} more" if len(there) > NAMES_SHOWN else ""
-        problems.add("device", device, "no such device", f"there are {some}{more}")
-    elif re.search(r"[\s#\"'\\]", device):
-        problems.add("device", device, "tc -batch cannot read this name", "rename the device")
-
-
-def may_change() -> bool:
-    """Whether this process has CAP_NET_ADMIN; where that cannot be read, the kernel will say."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return True
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
-    return not found or bool(int(found.group(1), 16) >> CAP_NET_ADMIN & 1)
+    def link(self, index: int) -> bytes:
+        """Return what the kernel says of a device (struct ifinfomsg and attributes)."""
+        asked, said = self.next(), b""
+        ask = request(GETLINK, ACK, asked, struct.pack("=BxHiII", 0, 0, index, 0, 0))
+        for kind, flags, _sequence, body in self.answers(ask, (asked,)):
+            if kind not in (ERROR, DONE):
+                said = body
+            elif refusal := acknowledgement(kind, flags, body):
+                raise TcError(*refusal)
+        return said
 
 
 class Tc:
@@ -115,122 +152,86 @@ class Tc:
         self.device = device
         self.index = index
         self.major = major
-        self._sequence = 0
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.settimeout(ANSWER_SECONDS)
-        self._socket.setsockopt(SOL_NETLINK, EXT_ACK, 1)
-        self._socket.setsockopt(SOL_NETLINK, CAP_ACK, 1)
-        self._socket.bind((0, 0))
+        self._route = Route()
+        self.link: Link = link_of(self._route.link(index), device)
 
     def read(self) -> Tree:
         """Return the device's tree, and what else is on it."""
-        qdiscs = self._dump(GETQDISC)
-        if devices().get(self.device) != self.index:
-            raise TcError(errno.ENODEV)
-        return tree_of(self.major, qdiscs, self._dump(GETTCLASS), self._dump(GETTFILTER, self.major << 16))
+        qdiscs = self._qdiscs()
+        if roots_of(qdiscs).get(self.index) != ("hfsc", self.major):
+            return tree_of(self.major, self.link, qdiscs, (), ())
+        filters = self._route.dump(GETTFILTER, self.index, self.major << 16)
+        return tree_of(self.major, self.link, qdiscs, self._classes(), filters)
 
-    def link(self) -> Link:
-        """Return what the device is. Asked of netlink, since /sys may be another network namespace's."""
-        self._sequence += 1
-        body = struct.pack("=BxHiII", 0, 0, self.index, 0, 0)  # struct ifinfomsg
-        answer = b""
-        self._socket.send(struct.pack("=IHHII", 16 + len(body), GETLINK, REQUEST, self._sequence, 0) + body)
-        while not answer:
-            for number, _flags, sequence, data in _split(self._socket.recv(1 << 18)):
-                if sequence == self._sequence:
-                    if number == ERROR:
-                        raise TcError(*_acknowledgement(number, 0, data))
-                    answer = data[16:]
-        found = attributes(answer[16:])
-        kind = attributes(found.get(LINK_INFO)).get(INFO_KIND, b"").rstrip(b"\0").decode(errors="replace")
-        if struct.unpack_from("=I", answer, 8)[0] & LOOPBACK:
-            kind = "loopback"
-        below = int.from_bytes(found.get(LINK_BELOW, b""), sys.byteorder)
-        return Link(kind, {index: name for name, index in devices().items()}.get(below, ""))
+    def statistics(self) -> dict[int, Counters]:
+        """Return what was counted for each class, by its minor."""
+        return counters_by_class(self.major, self._classes(), self._qdiscs())
 
     def send(self, steps: list[Step]) -> None:
-        """Carry the steps out, all in one send, so that as little as can be comes between them."""
-        messages = [message_of(step, self.index, self.major) for step in steps]
-        try:
-            errors = [refusal for refusal, replies in self._exchange(messages)]
-        except TcError as unclear:
-            unclear.step = steps[0]
-            raise
-        done = [step for step, error in zip(steps, errors) if not error]
-        for step, error in zip(steps, errors):
-            if error:
-                raise TcError(*error, step=step, done=done)
+        """Carry the steps out, as many in one send as is safe, so that as little as can be comes between them.
 
-    def drain(self, minor: int, seconds: float) -> int:
-        """Wait for a class that gets no more traffic to send what it has; return the packets left after ``seconds``."""
-        # Without NLM_F_ECHO the kernel tells everybody who listens, but not who asked (rtnetlink_send()).
-        ask = message(GETTCLASS, ACK | ECHO, self.index, handle=self.major << 16 | minor)
+        Of a send in which one fails, the kernel carries out the rest; nothing of those after it goes out.
+        """
+        done: list[Step] = []
+        for start in range(0, len(steps), MESSAGES_A_SEND):
+            self._send(steps[start : start + MESSAGES_A_SEND], done)
+
+    def _send(self, steps: list[Step], done: list[Step]) -> None:
+        numbered = {self._route.next(): step for step in steps}
+        requests = [request_of(step, self.index, self.major, self.link, number) for number, step in numbered.items()]
+        refusals: dict[int, tuple[int, str]] = {}
+        try:
+            for kind, flags, sequence, body in self._route.answers(b"".join(requests), numbered):
+                refusal = acknowledgement(kind, flags, body) if kind == ERROR else None
+                if refusal:
+                    refusals[sequence] = refusal
+        except TcError as unclear:
+            unclear.step, unclear.done = steps[0], done
+            raise
+        done += [step for number, step in numbered.items() if number not in refusals]
+        if refusals:
+            first = min(refusals)
+            raise TcError(*refusals[first], step=numbered[first], done=done)
+
+    def drain(self, minors: Iterable[int], seconds: float) -> dict[int, int]:
+        """Wait for classes that get no more traffic to send what they have.
+
+        Returns those that still have some after ``seconds``, and their packets.
+        """
+        handles = {self.major << 16 | minor for minor in minors}
         end = time.monotonic() + seconds
-        while True:
-            left = sum(backlog(reply) for error, replies in self._exchange([ask]) for reply in replies)
+        while handles:
+            waiting = {
+                each.handle & 0xFFFF: counters_of(each).queue for each in self._classes() if each.handle in handles
+            }
+            left = {minor: packets for minor, packets in waiting.items() if packets}
             if not left or time.monotonic() > end:
                 return left
-            time.sleep(0.005)
+            time.sleep(DRAIN_PAUSE)
+        return {}
 
-    def _dump(self, number: int, parent: int = 0) -> list[Any]:
-        for _attempt in range(5):
-            ((error, replies),) = self._exchange([message(number, DUMP, self.index, parent=parent)])
-            if not error:
-                return [reply for reply in replies if reply["index"] == self.index]
-            if error[0] != errno.EINTR:
-                raise TcError(*error)
-        raise TcError(errno.EINTR, "the tree changed each time it was read")
+    def _qdiscs(self) -> list[Message]:
+        found = self._route.dump(GETQDISC, self.index)
+        # The name may be another device's by now, and a dump says nothing of a device that is gone.
+        with contextlib.suppress(OSError):
+            if socket.if_nametoindex(self.device) == self.index:
+                return found
+        raise TcError(errno.ENODEV)
 
-    def _exchange(self, messages: list[Any]) -> list[tuple[tuple[int, str] | None, list[Any]]]:
-        """Send messages and return, for each, the error if there was one, and the replies."""
-        first = self._sequence + 1
-        for each in messages:
-            self._sequence += 1
-            each["header"]["sequence_number"] = self._sequence
-            each.reset()
-            each.encode()
-        errors: dict[int, tuple[int, str]] = {}
-        replies: dict[int, list[Any]] = {number: [] for number in range(first, self._sequence + 1)}
-        waiting = set(replies)
-        for answer in self._answers(b"".join(bytes(each.data) for each in messages), waiting):
-            for number, flags, sequence, data in _split(answer):
-                if sequence not in waiting:
-                    continue
-                if flags & DUMP_INTERRUPTED:
-                    errors[sequence] = (errno.EINTR, "")
-                if number in (ERROR, DONE):
-                    waiting.remove(sequence)
-                    code, text = _acknowledgement(number, flags, data)
-                    if code:
-                        errors[sequence] = (code, text)
-                else:
-                    reply = TcMessage(data)
-                    reply.decode()
-                    replies[sequence].append(reply)
-        return [(errors.get(sequence), found) for sequence, found in replies.items()]
-
-    def _answers(self, data: bytes, waiting: set[int]) -> Iterator[bytes]:
-        try:
-            self._socket.send(data)
-            while waiting:
-                yield self._socket.recv(1 << 18)
-        except OSError as error:
-            late = isinstance(error, socket.timeout)
-            text = f"no answer within {ANSWER_SECONDS} s" if late else "talking to the kernel failed"
-            number = errno.ETIMEDOUT if late else error.errno or errno.EIO
-            raise TcError(number, text, unclear=True) from error
+    def _classes(self) -> list[Message]:
+        # Named, so that the kernel does not look into each queue of each leaf, too.
+        return self._route.dump(GETTCLASS, self.index, self.major << 16)
 
 
-def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    offset = 0
-    while offset + 16 <= len(data):
-        length, number, flags, sequence = struct.unpack_from("=IHHI", data, offset)
-        yield number, flags, sequence, data[offset : offset + length]
-        offset += length + 3 & ~3
+def roots() -> dict[int, tuple[str, int]]:
+    """Return the kind and the major of the root qdisc of each device that was given one, by the device's index."""
+    return roots_of(Route().dump(GETQDISC))
 
 
-def _acknowledgement(number: int, flags: int, data: bytes) -> tuple[int, str]:
-    """Return the error number and the kernel's own words; an answer that is capped has no copy of the request."""
-    code = -struct.unpack_from("=i", data, 16)[0] if len(data) >= 20 else 0
-    text = attributes(data[20 if number == DONE else 36 :]).get(ACK_TEXT, b"") if flags & ACK_TLVS else b""
-    return code, text.rstrip(b"\0").decode(errors="replace")
+def acknowledgement(number: int, flags: int, body: bytes) -> tuple[int, str] | None:
+    """Return the error number and the kernel's own words, where it refused; it copies no request (CAP_ACK)."""
+    code = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
+    if not code:
+        return None
+    words = attributes(body[4 if number == DONE else 20 :]).get(ACK_TEXT) if flags & ACK_TLVS else b""
+    return code, text(words)

@@ -67,20 +67,20 @@ class Quantity:
         if not found:
             raise Unfit(f"not a {self.name}", f"write a number and a unit, such as {self.example}")
         number, unit = found.groups()
-        value = Fraction(number) * self._unit(number, unit)
+        # Fractions are slow, and few numbers need one.
+        value = (Fraction(number) if "." in number else int(number)) * self._unit(number, unit)
         if value < 0 or (value == 0 and scale.smallest > 0):
             kind = "negative" if value < 0 else "zero"
             raise Unfit(f"a {self.name} cannot be {kind}", f"the smallest is {self.format(scale.smallest, scale)}")
-        steps = value / scale.step
+        steps, rest = divmod(value, scale.step)
         if steps < scale.smallest:
             raise Unfit(scale.rule, f"the smallest is {self.format(scale.smallest, scale)}")
-        if steps > scale.largest:
+        if steps > scale.largest or (steps == scale.largest and rest):
             raise Unfit(scale.rule, f"the largest is {self.format(scale.largest, scale)}")
-        if steps.denominator != 1:
-            below = steps.numerator // steps.denominator
-            nearest = f"{self.format(below, scale)} or {self.format(below + 1, scale)}"
+        if rest:
+            nearest = f"{self.format(steps, scale)} or {self.format(steps + 1, scale)}"
             raise Unfit(scale.rule, f"the nearest two are {nearest}")
-        return steps.numerator
+        return steps
 
     def format(self, steps: int, scale: Scale) -> str:
         """Return the shortest exact text, in the largest unit that needs no more than three decimals.

@@ -8,31 +8,34 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: tc_hfsc_class
-short_description: Share, guarantee and limit the outbound bandwidth of a host's VLANs
+short_description: Share, guarantee and limit the outbound bandwidth of a host
 version_added: 0.1.0
 description:
-  - Declares one class of the HFSC qdisc on a NIC or bond, which is the outbound bandwidth of one VLAN, or of all
-    traffic that has no class of its own (see O(default)).
+  - Declares classes of the HFSC qdisc on a NIC or bond. A class is the outbound bandwidth of a VLAN, of packets that
+    O(match) describes, or of all traffic that has no class of its own (see O(default)).
+  - The options declare one class, or with O(classes) any number of them in one run, which is much faster. With
+    O(prune) they are all that there is.
   - The layout is that of oVirt's vdsm. The root qdisc is V(1389:), the default class C(1389:1388), and the minor
-    number of a VLAN's class is the VLAN's id in hexadecimal.
-  - Changes are made in place. Where the kernel cannot do that, since it takes no curve away from a class, a temporary
-    class carries the traffic while the class is made anew. Nothing else that is on the device is touched.
-  - There is always a default class, as the kernel drops traffic that has no class. Where there is none, the first
-    class that is declared on a device makes one, with the same O(ls), or its O(rt) as O(ls) where it has no O(ls), no
-    limit, and a V(fq_codel) inside. It is left alone from then on, however large later classes are, until
-    O(default=true) declares it. So declare O(default=true) first.
-  - Frames are classified by their VLAN id with one hash lookup, however many VLANs there are, and whatever their
-    priority bits. Tags that packet sockets or macvtap guests put into the frame themselves are seen too.
+    number of a VLAN's class is the VLAN's id in hexadecimal. A device that vdsm set up is taken over as it is.
+  - A class is declared whole. A curve, a match or an option of the qdisc inside that is not named is taken away, or is
+    the kernel's default again.
+  - Changes are made in place. Where the kernel cannot do that, since it takes no curve away from a class and moves none
+    below another parent, a temporary class carries the traffic while the class is made anew. Nothing else that is on
+    the device is touched.
+  - There is always a default class, as the kernel drops traffic that has no class. Where there is none and none is
+    declared, one is made with the highest O(ls) of all classes, or the highest O(rt) where none has O(ls), without a
+    limit and with V(fq_codel) inside. It is left alone from then on, however large later classes are, until
+    O(default=true) declares it.
+  - VLANs are found with one hash lookup, however many classes there are, and whatever a frame's priority bits are. Tags
+    that packet sockets or macvtap guests put into the frame themselves are seen too.
   - Everything that is wrong with the options is refused at once, before anything is changed. When the kernel refuses
     something half-way, what was done is undone.
   - The result does not survive a reboot by itself. RV(script) is what to persist.
 notes:
-  - The sum of all O(rt) on a device is not checked yet. Keep it well below the speed of the link, as guarantees that
-    do not fit together hold for nobody.
   - Two runs on one device wait for each other, up to 30 seconds.
-  - Classes and filters that somebody else put below the root qdisc are left alone. Below V(1389:), the module's own are
-    the classes that are declared, those with a minor number from C(fff0) to C(fffe), which are temporary, and the
-    filters at the preferences 4998 and 4999.
+  - Classes and filters that somebody else put below the root qdisc are left alone, unless O(prune) says otherwise. The
+    module's own are the classes that are declared, the temporary ones of a run that was interrupted, with
+    minor numbers above C(8000), and all filters at the preferences from 6000 to 6999.
 extends_documentation_fragment:
   - virtnet.qos._attributes
 options:
@@ -42,14 +45,140 @@ options:
         device are refused.
     type: str
     required: true
+  netns:
+    description:
+      - The network namespace that the device is in, by its name in C(ip netns).
+    type: str
+  classes:
+    description:
+      - The classes, as a list in which each element has the options of one class. They may be in any order.
+      - Mutually exclusive with the options of one class beside it, except for O(state), which is then that of the
+        elements that have none.
+    type: list
+    elements: dict
+    suboptions:
+      vlan:
+        description:
+          - See O(vlan).
+        type: int
+      classid:
+        description:
+          - See O(classid).
+        type: str
+      parent:
+        description:
+          - See O(parent).
+        type: str
+      default:
+        description:
+          - See O(default).
+        type: bool
+        default: false
+      ls:
+        description:
+          - See O(ls).
+        type: raw
+      share:
+        description:
+          - See O(share).
+        type: int
+      rt:
+        description:
+          - See O(rt).
+        type: raw
+      ul:
+        description:
+          - See O(ul).
+        type: raw
+      sc:
+        description:
+          - See O(sc).
+        type: raw
+      match:
+        description:
+          - See O(match).
+        type: list
+        elements: dict
+        suboptions:
+          vlan:
+            description:
+              - See O(match[].vlan).
+            type: int
+          fwmark:
+            description:
+              - See O(match[].fwmark).
+            type: str
+          dscp:
+            description:
+              - See O(match[].dscp).
+            type: str
+          src:
+            description:
+              - See O(match[].src).
+            type: str
+          dst:
+            description:
+              - See O(match[].dst).
+            type: str
+          ip_proto:
+            description:
+              - See O(match[].ip_proto).
+            type: str
+          src_port:
+            description:
+              - See O(match[].src_port).
+            type: str
+          dst_port:
+            description:
+              - See O(match[].dst_port).
+            type: str
+      leaf:
+        description:
+          - See O(leaf).
+        type: raw
+      ignore:
+        description:
+          - Whether this class is to stay as it is, whatever O(prune) says, and whether it is there or not.
+          - Only O(classes[].vlan), O(classes[].classid) and O(classes[].default) can stand beside it.
+        type: bool
+        default: false
+      state:
+        description:
+          - See O(state). The default is what that is.
+        type: str
+        choices:
+          - present
+          - absent
+  prune:
+    description:
+      - Whether classes that are not in O(classes) are taken away, with the filters that point to them.
+      - Where none of those is the default class, that is made, or changed, as if the device had none.
+    type: bool
+    default: false
   vlan:
     description:
-      - The VLAN, from 1 to 4094, whose class this is.
-      - Either this or O(default=true) is needed.
+      - The VLAN, from 0 to 4094, whose class this is. Its id is the class's minor number, unless O(classid) gives
+        another.
+      - This is the same as a O(match) of that VLAN beside the class's id. VLAN 0 is frames that have a priority only,
+        and needs O(classid).
+      - One of this, O(classid) and O(default=true) is needed.
     type: int
+  classid:
+    description:
+      - The class's id in hexadecimal, such as V("1389:10") or V(":10"), in quotes. The major number, if it is there, is
+        that of O(handle), and the minor number from C(1) to C(3fff).
+      - Minor numbers above C(ffe) are never those of a VLAN. C(1388) is for the default class alone.
+    type: str
+  parent:
+    description:
+      - The id of the class that this one is below, written like O(classid). Without it, that is the root.
+      - A class that has others below it has O(ls) and perhaps O(ul), which those share. It has no O(rt), and no traffic
+        of its own, so neither O(vlan) nor O(match), O(default) or O(leaf).
+    type: str
   default:
     description:
       - Whether this is the class of all traffic that has no other, untagged traffic above all.
+      - Its id is C(1388), unless O(vlan) or O(classid) gives another.
     type: bool
     default: false
   ls:
@@ -61,7 +190,7 @@ options:
       - The unit is needed, and V(100Mbps) and the like are refused since they are read in two ways.
       - A rate must be a whole number of bytes/s, that is a multiple of 8 bit, up to V(34359738360bit), which is what
         the kernel can hold.
-      - Either O(ls), O(share) or O(rt) is needed.
+      - Either O(ls), O(share), O(rt) or O(sc) is needed.
     type: raw
   share:
     description:
@@ -69,7 +198,7 @@ options:
         class with V(40) gets while both want more than there is.
       - One share is the same as an O(ls) of V(1mbit), so shares and rates can stand side by side. Among shares alone,
         only the proportions matter.
-      - Mutually exclusive with O(ls).
+      - Mutually exclusive with O(ls) and O(sc).
     type: int
   rt:
     description:
@@ -82,16 +211,75 @@ options:
       - It must not be below O(rt), and needs O(ls) or O(share), as it limits only what those give.
       - Written like O(ls).
     type: raw
+  sc:
+    description:
+      - The service curve, which is O(rt) and O(ls) in one.
+      - Written like O(ls), and mutually exclusive with O(ls), O(rt) and O(share).
+    type: raw
+  match:
+    description:
+      - The packets that belong to the class. A packet belongs to it if it fits one of these elements, and it fits an
+        element if it fits all fields of it. Whether a frame has a VLAN tag does not matter, unless
+        O(match[].vlan) is there.
+      - Where a packet fits matches of several classes, the match that fixes more of the packet's bits wins. A VLAN is
+        12 bits, O(match[].dscp) 6, O(match[].ip_proto) 8, a network as many as its prefix is long, and a port 16. A
+        range of ports is 16 less as many bits as it takes to write its last port less its first, so V(8000-8999) is 6.
+      - A match with O(match[].fwmark) wins over all that have none, and among marks the one whose mask has more bits.
+      - Matches of two classes that fix as many bits are refused if there is a packet that fits both. So which class
+        wins never depends on the order in which classes were declared.
+      - A match that belongs to a class already goes to another one only if that class is declared without it, too.
+      - Of a packet in fragments only the first one has ports.
+    type: list
+    elements: dict
+    suboptions:
+      vlan:
+        description:
+          - The VLAN, from 0 to 4094.
+        type: int
+      fwmark:
+        description:
+          - The packet's mark, such as V(16), V(0x10), or V(0x10/0xff) where only the bits of a mask count. It is never
+            0, and nothing else can stand beside it.
+          - Two masks on a device are the same, or have different numbers of bits.
+        type: str
+      dscp:
+        description:
+          - The DSCP of IPv4 or IPv6, as a number from V(0) to V(63) or a name such as V(ef), V(af41) or V(cs1).
+        type: str
+      src:
+        description:
+          - The IPv4 or IPv6 address or network that the packet comes from, such as V(10.0.0.0/8).
+        type: str
+      dst:
+        description:
+          - The IPv4 or IPv6 address or network that the packet goes to.
+        type: str
+      ip_proto:
+        description:
+          - The protocol, as a number from V(0) to V(255) or a name such as V(tcp), V(udp) or V(icmpv6).
+        type: str
+      src_port:
+        description:
+          - The port that the packet comes from, such as V(443), or a range such as V(8000-8999).
+          - O(match[].ip_proto) must be V(tcp), V(udp) or V(sctp).
+        type: str
+      dst_port:
+        description:
+          - The port that the packet goes to, written like O(match[].src_port).
+        type: str
   leaf:
     description:
-      - The qdisc inside the class, which decides about the order of its packets.
+      - The qdisc inside the class, which decides about the order of its packets. Either its kind or a dictionary of
+        C(kind) and its options, which are those of C(tc).
+      - With V(fq_codel), the default, those are C(limit), C(flows) and C(drop_batch), C(target), C(interval) and
+        C(ce_threshold) as times such as V(5ms), C(quantum) and C(memory_limit) as sizes such as V(1514B) or V(32MiB),
+        and C(ecn), which is true or false.
+      - With V(sfq) they are C(limit), C(quantum) as a size, and C(perturb) as whole seconds such as V(10s).
+      - With V(pfifo) it is C(limit).
       - With V(none) it is the kernel's own first-in, first-out queue.
-      - Changing this drops the packets that are waiting in this class.
-    type: str
-    choices:
-      - fq_codel
-      - none
-    default: fq_codel
+      - Where the kernel cannot make a change in place, as with another kind or other C(flows), the packets that are
+        waiting in this class are sent first.
+    type: raw
   handle:
     description:
       - The handle of the root qdisc, a hexadecimal number from V(1:) to V(fffe:).
@@ -104,26 +292,35 @@ options:
       - The qdiscs that the kernel itself gives to a device are always replaced.
     type: bool
     default: false
+  allow_overcommit:
+    description:
+      - Whether guarantees may add up to more than the O(ul) of a class above them, or the speed of the link where it is
+        known, can give. They hold for nobody then, once all of them are asked for.
+    type: bool
+    default: false
   state:
     description:
-      - With V(present), the class is there with exactly the curves that are named. A curve that is not named is taken
-        away.
-      - With V(absent), the class and its filter are not there. The root qdisc and the default class stay, also when
-        the last VLAN's class goes.
+      - With V(present), the class is there with exactly what is named.
+      - With V(absent), the class and its filters are not there. The root qdisc and the default class stay, also when
+        the last other class goes. A class that has others below it goes only together with those.
       - With V(absent) and O(default=true), the root qdisc is removed, so that the kernel's own one comes back. That
         is refused while there are other classes.
+      - With V(absent) and neither a class nor O(classes), the root qdisc is removed with all that is below it.
     type: str
     choices:
       - present
       - absent
     default: present
 requirements:
-  - pyroute2 >= 0.7.2
-  - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_u32) and C(act_vlan)
+  - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
+  - pyroute2 >= 0.7.2, for O(netns) only
 seealso:
   - name: tc-hfsc(7)
     description: What the three curves do.
     link: https://man7.org/linux/man-pages/man7/tc-hfsc.7.html
+  - name: tc-fq_codel(8)
+    description: The options of the qdisc that is inside a class by default.
+    link: https://man7.org/linux/man-pages/man8/tc-fq_codel.8.html
 author:
   - The virtnet.qos authors (@virtnet)
 """
@@ -153,10 +350,65 @@ EXAMPLES = r"""
       d: 10ms
       m2: 1mbit
 
+- name: Have these classes and no others, but leave alone what the backup tool does with its own
+  virtnet.qos.tc_hfsc_class:
+    device: bond0
+    prune: true
+    classes:
+      - default: true
+        share: 40
+        ul: 5gbit
+      - vlan: 100
+        share: 60
+        rt: 1gbit
+        leaf:
+          kind: fq_codel
+          limit: 20480
+          target: 2ms
+      - classid: ":3000"
+        ignore: true
+
+- name: Let two kinds of traffic share what a tenant may have
+  virtnet.qos.tc_hfsc_class:
+    device: bond0
+    classes:
+      - classid: ":2000"
+        share: 20
+        ul: 2gbit
+      - classid: ":2001"
+        parent: ":2000"
+        sc: 500mbit
+        match:
+          - src: 192.0.2.0/24
+          - src: 2001:db8::/32
+          - fwmark: 0x10/0xff
+      - classid: ":2002"
+        parent: ":2000"
+        ls: 100mbit
+        match:
+          - vlan: 30
+            ip_proto: tcp
+            dst_port: 8000-8999
+          - dscp: cs1
+        leaf: sfq
+
 - name: Have no class for VLAN 100
   virtnet.qos.tc_hfsc_class:
     device: bond0
     vlan: 100
+    state: absent
+
+- name: Limit VLAN 10 on a device in the network namespace blue
+  virtnet.qos.tc_hfsc_class:
+    device: uplink
+    netns: blue
+    vlan: 10
+    ls: 10mbit
+    ul: 20mbit
+
+- name: Have no class on the bond at all, but the kernel's own qdisc
+  virtnet.qos.tc_hfsc_class:
+    device: bond0
     state: absent
 """
 
@@ -217,32 +469,50 @@ script:
 """
 
 import contextlib
+import traceback
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Wish, declare, withdraw
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, carry_out
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import (
-    check_device,
-    check_kind,
-    check_withdrawal,
-    parse_class,
-    parse_handle,
-)
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff, step_text
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices, enter, may_change
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import PYROUTE2_ERROR
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import (
-    Tc,
-    TcError,
-    check_name,
-    devices,
-    may_change,
-)
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
+
+MATCH: dict[str, Any] = {
+    "vlan": {"type": "int"},
+    "fwmark": {"type": "str"},
+    "dscp": {"type": "str"},
+    "src": {"type": "str"},
+    "dst": {"type": "str"},
+    "ip_proto": {"type": "str"},
+    "src_port": {"type": "str"},
+    "dst_port": {"type": "str"},
+}
+CLASS: dict[str, Any] = {
+    "vlan": {"type": "int"},
+    "classid": {"type": "str"},
+    "parent": {"type": "str"},
+    "default": {"type": "bool", "default": False},
+    "ls": {"type": "raw"},
+    "share": {"type": "int"},
+    "rt": {"type": "raw"},
+    "ul": {"type": "raw"},
+    "sc": {"type": "raw"},
+    "match": {"type": "list", "elements": "dict", "options": MATCH},
+    "leaf": {"type": "raw"},
+}
+ELEMENT: dict[str, Any] = {
+    "ignore": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+}
 
 
 def converge(module: AnsibleModule) -> dict[str, Any]:
@@ -250,59 +520,50 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     options = module.params
     problems = Problems()
     device = options["device"]
-    major = parse_handle(options["handle"], problems)
-    wish = parse_class(options, problems)
+    declaration = parse(options, problems)
     there = devices()
     check_name(device, there, problems)
-    capable = may_change()
-    if not capable:
+    if not may_change():
         problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")
-    if not (capable and major and device in there):
-        problems.refuse_if_any()
-
-    tc = Tc(device, there[device], major)
+    if declaration is None or problems.found:
+        raise Refused(problems.found)
+    tc = Tc(device, there[device], declaration.major)
     with contextlib.nullcontext() if module.check_mode else only_run(tc.index):
-        return bring_about(module, tc, wish, problems)
+        return bring_about(module, tc, declaration, problems)
 
 
-def bring_about(module: AnsibleModule, tc: Tc, wish: Wish, problems: Problems) -> dict[str, Any]:
+def bring_about(module: AnsibleModule, tc: Tc, declaration: Declaration, problems: Problems) -> dict[str, Any]:
     """Read, plan, apply, read again, with nobody else of us on the device meanwhile."""
-    options = module.params
-    device, major, absent = tc.device, tc.major, options["state"] == "absent"
+    device, major = tc.device, tc.major
     now = tc.read()
-    if absent:
-        check_withdrawal(now, wish, options["handle"], problems)
-    else:
-        check_kind(tc.link(), device, problems)
-        check_device(now, device, options["handle"], options["replace_root"], problems)
+    wanted = declare(now, declaration, tc.link.packet, tc.link.queue)
+    check(now, wanted, declaration, tc.link, module.params, problems)
     problems.refuse_if_any()
-
-    wanted = withdraw(now, major, wish) if absent else declare(now, major, wish)
-    actions = plan(now, wanted)
-    for reason in blocked(now, actions):
+    made = plan(now, wanted)
+    for reason in blocked(now, made):
         problems.add("device", device, reason, "remove that first, since the kernel keeps the class for it")
     problems.refuse_if_any()
 
     after = wanted
-    if actions and not module.check_mode:
-        for warning in carry_out(tc, now, actions):
-            module.warn(warning)
+    if made.actions and not module.check_mode:
+        for warning in carry_out(tc, now, made):
+            module.warn(f"{device}: {warning}")
         try:
             after = tc.read()
         except TcError as error:
             raise NotApplied(f"{device}: changed, but could not be read again: {error}.", changed=True) from error
-        left = "; ".join(step_text(action, major) for action in plan(after, wanted))
+        left = "; ".join(step_text(action, major) for action in plan(after, wanted).actions)
         if left:
             text = f"{device}: something else changes it too. This would have to be done still: {left}."
             raise NotApplied(text, changed=True)
     result = {
-        "changed": bool(actions),
+        "changed": bool(made.actions),
         "device": device,
-        "actions": action_list(actions, major),
+        "actions": action_list(made.actions, major),
         "script": script(after, device),
     }
     if module._diff:
-        result["diff"] = diff(now, wanted, actions, major)
+        result["diff"] = diff(now, wanted, made.actions, major)
     return result
 
 
@@ -311,21 +572,25 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "device": {"type": "str", "required": True},
-            "vlan": {"type": "int"},
-            "default": {"type": "bool", "default": False},
-            "ls": {"type": "raw"},
-            "share": {"type": "int"},
-            "rt": {"type": "raw"},
-            "ul": {"type": "raw"},
-            "leaf": {"type": "str", "choices": ["fq_codel", "none"], "default": "fq_codel"},
+            "netns": {"type": "str"},
+            "classes": {"type": "list", "elements": "dict", "options": {**CLASS, **ELEMENT}},
+            "prune": {"type": "bool", "default": False},
+            **CLASS,
             "handle": {"type": "str", "default": "1389:"},
             "replace_root": {"type": "bool", "default": False},
+            "allow_overcommit": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         supports_check_mode=True,
     )
-    if PYROUTE2_ERROR:
-        module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2"), exception=PYROUTE2_ERROR)
+    netns = module.params["netns"]
+    try:
+        if netns:
+            enter(netns)
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2", "netns"), exception=traceback.format_exc())
+    except OSError as error:
+        module.fail_json(msg=f"netns {netns!r}: cannot be entered: {error.strerror}; ip netns names those there are.")
     try:
         result = converge(module)
     except Refused as error:

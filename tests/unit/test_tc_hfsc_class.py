@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import fcntl
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,17 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _tc_lock
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Curve, Foreign, ForeignFilter, HfscClass, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
+    Curve,
+    Foreign,
+    ForeignFilter,
+    HfscClass,
+    Leaf,
+    Tree,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step, applied
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Link, TcError
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
 from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
 
 MAJOR = 0x1389
@@ -30,7 +38,7 @@ class Tc:
     tree = Tree()
     refuses = 0
     meddled = False
-    kind = Link()
+    link = Link()
     index = 2
 
     def __init__(self, device: str, index: int, major: int) -> None:
@@ -42,16 +50,13 @@ class Tc:
             raise TcError(errno.ENODEV)
         return Tree() if Tc.meddled else Tc.tree
 
-    def link(self) -> Link:
-        return Tc.kind
-
     def send(self, steps: list[Step]) -> None:
         if Tc.refuses:
             raise TcError(Tc.refuses, step=steps[0])
         Tc.tree = applied(Tc.tree, steps)
 
-    def drain(self, minor: int, seconds: float) -> int:
-        return 0
+    def drain(self, minors: Iterable[int], seconds: float) -> dict[int, int]:
+        return {}
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +65,7 @@ def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Tc]:
     monkeypatch.setattr(tc_hfsc_class, "may_change", lambda: True)
     monkeypatch.setattr(_tc_lock, "FOLDER", str(tmp_path))
     monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {"lo": 1, "eth0": 2, "bond0": 3, "we#ird": 4})
-    Tc.tree, Tc.refuses, Tc.meddled, Tc.kind = Tree(), 0, False, Link()
+    Tc.tree, Tc.refuses, Tc.meddled, Tc.link = Tree(), 0, False, Link()
     return Tc
 
 
@@ -76,15 +81,36 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
     return run
 
 
+TENANT: list[dict[str, Any]] = [
+    {"classid": ":2000", "share": 20, "ul": "2gbit"},
+    {"classid": ":2001", "parent": ":2000", "sc": "500mbit", "match": [{"src": "192.0.2.0/24"}, {"fwmark": "1/0xf"}]},
+    {
+        "classid": ":2002",
+        "parent": "1389:2000",
+        "ls": "100mbit",
+        "match": [{"vlan": 30, "ip_proto": "tcp", "dst_port": "8000-8999"}, {"dscp": "cs1"}],
+        "leaf": {"kind": "sfq", "perturb": "10s"},
+    },
+]
 CHANGES: list[dict[str, Any]] = [
     {"vlan": 100, "share": 60, "rt": "1gbit"},
     {"vlan": 100, "share": 60},
     {"vlan": 20, "ls": "1mbit", "rt": {"m1": "2mbit", "d": "10ms", "m2": "1mbit"}, "leaf": "none"},
     {"default": True, "share": 40, "ul": "5gbit"},
     {"default": True, "rt": "12.5MB/s"},
-    {"vlan": 20, "state": "absent"},
+    {"classes": TENANT},
+    {"vlan": 100, "share": 60, "leaf": {"kind": "fq_codel", "target": "2ms", "ecn": False}},
+    {"vlan": 20, "share": 1, "parent": ":2000"},
+    {
+        "classes": [{"vlan": 100, "share": 1}, *({"classid": f":200{n}", "ignore": True} for n in range(3))],
+        "prune": True,
+    },
+    {"classes": TENANT[1:], "state": "absent"},
+    {"classid": ":2000", "state": "absent"},
     {"vlan": 100, "state": "absent"},
     {"default": True, "state": "absent"},
+    {"classes": TENANT, "prune": True},
+    {"state": "absent"},
 ]
 
 
@@ -157,10 +183,19 @@ TOO_FAST = "from 8bit to 34359738360bit"
         ({"share": -1}, ["the smallest is 1"]),
         ({"share": 0}, ["share 0: a share is a whole number from 1 to 34359"]),
         ({"share": 34360}, ["share 34360"]),
-        ({"vlan": 0, "ls": "1mbit"}, ["vlan 0: a VLAN id is from 1 to 4094"]),
-        ({"vlan": 4095, "ls": "1mbit"}, ["vlan 4095"]),
-        ({"vlan": 1, "default": True, "ls": "1mbit"}, ["exactly one of vlan and default: true"]),
-        ({"vlan": None, "ls": "1mbit"}, ["exactly one of vlan and default: true"]),
+        ({"vlan": 0, "ls": "1mbit"}, ["vlan 0: a VLAN's id is its class's minor number, and 0 is the root's"]),
+        ({"vlan": 4095, "ls": "1mbit"}, ["vlan 4095: a VLAN id is from 0 to 4094"]),
+        ({"vlan": None, "ls": "1mbit"}, ["vlan: nothing says which class this is"]),
+        ({"classid": 70, "ls": "1mbit"}, ["YAML reads 1:10 without quotes as the number 70"]),
+        ({"classid": "1388:10", "ls": "1mbit"}, ["classid '1388:10': the class is below the root qdisc 1389:"]),
+        ({"sc": "1mbit", "rt": "1mbit"}, ["sc '1mbit': sc is rt and ls in one, and there is rt too"]),
+        ({"ls": "1mbit", "leaf": {"kind": "sfq", "limit": 1}}, ["leaf.limit 1: not a whole number from 2 to 16256"]),
+        ({"ls": "1mbit", "match": [{"vlan": 5}, {"src": "10.0.0.1/8"}]}, ["match[1].src '10.0.0.1/8'"]),
+        ({"ls": "1mbit", "match": [{"mark": 5}]}, ["Unsupported parameters", "mark"]),
+        ({"ls": "1mbit", "ignore": True}, ["Unsupported parameters", "ignore"]),
+        ({"ls": "1mbit", "prune": True}, ["prune True: without classes"]),
+        ({"classes": []}, ["vlan 1: with classes, what is declared of a class is written in its element"]),
+        ({"vlan": None, "classes": [{"vlan": 5, "ls": "x"}, {"vlan": 5}]}, ["classes[0].ls 'x'", "classes[1]: class"]),
         ({"handle": "0:", "ls": "1mbit"}, ["handle '0:': not the handle of a root qdisc"]),
         ({"handle": "ffff:", "ls": "1mbit"}, ["handle 'ffff:'"]),
         ({"handle": "1389:1", "ls": "1mbit"}, ["handle '1389:1'"]),
@@ -202,11 +237,6 @@ def test_somebody_elses_root_is_refused_and_replaced_on_demand(run: Any, root: s
     assert replaced["diff"]["before"] == f"qdisc {root}, and all below it\n"
 
 
-def test_a_filter_in_our_place_is_refused(run: Any) -> None:
-    Tc.tree = Tree(foreign=Foreign(filters=(ForeignFilter("fw filter 0x1 at preference 4999", 4999),)))
-    assert "fw filter 0x1 at preference 4999 is in the way" in run(vlan=1, ls="1mbit")["msg"]
-
-
 def test_a_filter_that_points_to_the_class_keeps_it(run: Any) -> None:
     run(vlan=1, ls="1mbit")
     before = Tc.tree = Tree(
@@ -219,7 +249,7 @@ def test_a_filter_that_points_to_the_class_keeps_it(run: Any) -> None:
 
 def test_the_default_class_goes_last(run: Any) -> None:
     run(vlan=100, ls="1mbit")
-    assert "these still need it: class 64" in run(default=True, state="absent")["msg"]
+    assert "these still need it: class 1389:64" in run(default=True, state="absent")["msg"]
     run(vlan=100, state="absent")
     result = run(default=True, state="absent")
     assert result["actions"] == [
@@ -248,7 +278,7 @@ def test_somebody_who_changes_it_meanwhile_is_noticed(run: Any) -> None:
     assert result["changed"]
     assert result["msg"].startswith(
         "eth0: something else changes it too. This would have to be done still:"
-        " add qdisc 1389: (hfsc, default class 1389:1388); add class 1389:1388 (ls 1mbit); add leaf"
+        " add qdisc 1389: (hfsc, default class 1389:1388); add class 1389:1388 (ls 1mbit); add class"
     )
 
 
@@ -271,7 +301,7 @@ def test_without_the_capability_both_modes_say_so(run: Any, monkeypatch: pytest.
     ],
 )
 def test_devices_that_cannot_work_are_refused(run: Any, link: Link, words: str) -> None:
-    Tc.kind = link
+    Tc.link = link
     assert words in run(vlan=1, ls="1mbit")["msg"]
     assert not run(vlan=1, state="absent")["changed"]
 
@@ -306,7 +336,8 @@ def test_another_hfsc_is_not_taken_for_one_without_the_class(run: Any) -> None:
 
 def test_a_temporary_class_that_was_left_does_not_hold_the_default_class(run: Any) -> None:
     run(default=True, ls="1mbit")
-    Tc.tree = replace(Tc.tree, classes={**Tc.tree.classes, 0xFFFE: HfscClass(ls=Curve(1))})
+    left = {0x9388: HfscClass(ls=Curve(1))}, {0x9388: Leaf("fq_codel", 0xD388)}
+    Tc.tree = replace(Tc.tree, classes={**Tc.tree.classes, **left[0]}, leaves={**Tc.tree.leaves, **left[1]})
     assert run(default=True, state="absent")["changed"]
 
 
@@ -317,24 +348,23 @@ def test_long_lists_and_values_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch
     assert len(message) < 600
 
 
-def test_a_missing_library_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tc_hfsc_class, "PYROUTE2_ERROR", "Traceback: no pyroute2")
-    assert "pyroute2 >= 0.7.2" in run(vlan=1, ls="1mbit")["msg"]
+def test_a_network_namespace_is_entered(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+    monkeypatch.setattr(tc_hfsc_class, "enter", entered.append)
+    assert run(vlan=1, ls="1mbit", netns="blue")["changed"]
+    assert entered == ["blue"]
 
 
-def test_the_module_can_be_loaded_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
+def test_a_missing_library_or_namespace_is_named(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def enter(namespace: str) -> None:
+        raise ImportError if namespace == "blue" else FileNotFoundError(errno.ENOENT, "No such file or directory")
 
-    def without(name: str, *rest: Any, **more: Any) -> Any:
-        if name.startswith("pyroute2"):
-            raise ImportError(name)
-        return real(name, *rest, **more)
+    monkeypatch.setattr(tc_hfsc_class, "enter", enter)
+    assert "pyroute2 >= 0.7.2" in run(vlan=1, ls="1mbit", netns="blue")["msg"]
+    assert run(vlan=1, ls="1mbit", netns="red")["msg"].startswith("netns 'red': cannot be entered: No such file")
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    from ansible_collections.virtnet.qos.plugins.module_utils import _tc_messages  # noqa: PLC0415
 
-    assert _tc_messages.__spec__
-    assert _tc_messages.__spec__.loader
-    fresh: dict[str, Any] = {"__name__": "fresh"}
-    exec(compile(_tc_messages.__spec__.loader.get_source(_tc_messages.__name__), "fresh", "exec"), fresh)  # type: ignore[attr-defined]  # noqa: S102
-    assert "ImportError" in fresh["PYROUTE2_ERROR"]
+def test_guarantees_are_held_against_the_link(run: Any) -> None:
+    Tc.link = Link(speed=125_000)
+    assert "all guarantees together come to 2mbit, and eth0 has 1mbit" in run(vlan=1, rt="2mbit")["msg"]
+    assert run(vlan=1, rt="2mbit", allow_overcommit=True)["changed"]

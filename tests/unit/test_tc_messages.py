@@ -4,203 +4,216 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
-    DRIFTED,
     TAGGED,
     Curve,
-    ForeignFilter,
+    Filter,
     HfscClass,
     Leaf,
+    Stray,
     Tree,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
-    NEWQDISC,
-    NEWTCLASS,
-    NEWTFILTER,
-    TcMessage,
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
+    KIND,
+    OPTIONS,
+    ROOT,
+    Message,
+    attribute,
     attributes,
-    backlog,
-    message,
-    message_of,
+    split,
+    tc_message,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
+    counters_by_class,
+    request_of,
+    roots_of,
     tree_of,
 )
+from ansible_collections.virtnet.qos.tests.kernel.scenarios import MAJOR, SCENARIOS, Scenario
+from ansible_collections.virtnet.qos.tests.unit.recordings import recorded
 
-MAJOR = 0x1389
-CURVES = HfscClass(rt=Curve(1, 0, 2**32 - 1), ls=Curve(2**32 - 1, 10, 33), ul=Curve(2**32 - 2))
-
-
-def dump(number: int) -> list[Any]:
-    found = []
-    for line in Path(__file__).with_suffix(".hex").read_text(encoding="ascii").splitlines():
-        if line.startswith("#"):
-            continue
-        each = TcMessage(bytes.fromhex(line))
-        each.decode()
-        if each["header"]["type"] == number and each["index"] == 3:
-            found.append(each)
-    return found
+CURVES = HfscClass(rt=Curve(1, 0, 2**32 - 1), ls=Curve(2**32 - 1, 10, 33), ul=Curve(2**32 - 2), parent=7)
 
 
-def read() -> Tree:
-    return tree_of(MAJOR, dump(NEWQDISC), dump(NEWTCLASS), dump(NEWTFILTER))
+def read(name: str, major: int = MAJOR) -> Tree:
+    parts = recorded(name)
+    return tree_of(major, Link("veth"), parts["qdisc"], parts["class"], parts["filter"])
 
 
-def sent(step: Step) -> Any:
-    made = message_of(step, 3, MAJOR)
-    made["header"]["sequence_number"] = 1
-    made.encode()
-    again = TcMessage(bytes(made.data))
-    again.decode()
-    return again
+def sent(step: Step) -> tuple[int, int, Message]:
+    """Return the number and the flags of the request for a step, and what it says."""
+    ((number, flags, sequence, body),) = split(request_of(step, 3, MAJOR, Link(), 77))
+    assert sequence == 77
+    message = tc_message(body)
+    assert message
+    assert message.device == 3
+    return number, flags, message
 
 
-def test_a_dump_becomes_a_tree() -> None:
-    tree = read()
-    assert tree.qdisc == {MAJOR: 0x1388}
-    assert tree.classes == {0x64: CURVES, 0x1388: HfscClass(ls=Curve(12_500_000))}
-    assert tree.leaves == {0x64: Leaf("fq_codel", 0x64), 0x1388: Leaf("sfq", 0x1388)}
-    assert tree.lifts == {TAGGED: True}
-    assert tree.filters == {100: 0x64}
+@pytest.mark.parametrize(("name", "scenario"), SCENARIOS.items(), ids=SCENARIOS)
+def test_what_a_kernel_told_is_read(name: str, scenario: Scenario) -> None:
+    assert read(name) == scenario.tree
 
 
-def test_what_is_not_ours_is_kept_apart() -> None:
-    assert read().foreign.filters == (
-        ForeignFilter("fw filter 0x3 at preference 7", 7, 0x1388),
-        ForeignFilter("matchall filter 0x1 at preference 8", 8, 0x1388),
-        ForeignFilter("basic filter 0x1 at preference 16", 16, 0x64),
-        ForeignFilter("u32 filter 0x80100800 at preference 5000", 5000, 0x1388),
-    )
+def everything(tree: Tree) -> Iterator[Step]:
+    for part in ("qdisc", "classes", "leaves", "filters"):
+        for key, value in getattr(tree, part).items():
+            yield Step(part, key, None, value)
 
 
-def test_another_handle_is_somebody_elses_root() -> None:
-    assert tree_of(1, dump(NEWQDISC), dump(NEWTCLASS), []).foreign.root == "hfsc 1389:"
-    assert tree_of(1, dump(NEWQDISC), dump(NEWTCLASS), []).classes == {}
+@pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.ours])
+def test_what_is_sent_is_what_a_kernel_tells_of_it(name: str) -> None:
+    told = recorded(name)
+    parts = {"qdisc": "qdisc", "classes": "class", "leaves": "qdisc", "filters": "filter"}
+    for step in everything(SCENARIOS[name].tree):
+        number, flags, message = sent(step)
+        assert (number in (36, 40, 44), flags) == (True, 0x605)  # REQUEST, ACK, CREATE, EXCL
+        # The info of a filter says which it is; that of others, what the kernel wants to tell.
+        (kernels,) = (
+            attributes(each.data)
+            for each in told[parts[step.part]]
+            if each[1:3] == message[1:3] and (each.info == message.info or step.part != "filters")
+        )
+        ours = attributes(message.data)
+        assert ours[KIND] == kernels[KIND]
+        if step.part in ("qdisc", "classes"):
+            assert ours[OPTIONS] == kernels[OPTIONS]
+        elif step.part == "filters":
+            said, known = attributes(ours[OPTIONS]), attributes(kernels[OPTIONS])
+            # Of a tag, it tells the EtherType behind it; of a mark's mask, nothing where it is whole.
+            untold = 5 if ours[KIND] == b"fw\0" else 8
+            assert {key for key in said if said[key] != known.get(key)} <= {untold}
+            assert known.keys() - said.keys() <= {8, 22, 86}  # EtherType, flags, count of hardware
 
 
-def changed(handle: int, kind: str, number: int, content: bytes | None) -> Tree:
-    """Return the tree with an attribute in a filter's options added or changed, or taken away."""
-    filters = dump(NEWTFILTER)
-    for each in filters:
-        if (each["handle"], each.get_attr("TCA_KIND")) == (handle, kind):
-            options = {**attributes(each.get_attr("TCA_OPTIONS")), number: content}
-            packed = [
-                (4 + len(value)).to_bytes(2, "little") + key.to_bytes(2, "little") + value + bytes(-len(value) % 4)
-                for key, value in options.items()
-                if value is not None
-            ]
-            each["attrs"] = [["TCA_KIND", kind], ["TCA_OPTIONS", b"".join(packed)]]
-    return tree_of(MAJOR, dump(NEWQDISC), dump(NEWTCLASS), filters)
-
-
-def test_a_filter_of_ours_is_known_by_what_it_does() -> None:
-    assert changed(100, "flower", 23, b"\x64\0") == read()
-    for number, content in ((23, b"\x65\0"), (23, None), (24, b"\3"), (3, b"\0\0\0\0"), (8, b"\x08\0")):
-        assert changed(100, "flower", number, content).filters == {100: DRIFTED}
-    lifter = 0x80000800
-    assert changed(lifter, "u32", 9, bytes(24)) == read()
-    for number, content in ((1, bytes(4)), (5, bytes(32)), (7, None), (8, b"lo\0")):
-        assert changed(lifter, "u32", number, content).lifts == {TAGGED: False}
-
-
-def test_the_kernels_own_root_is_nobodys() -> None:
-    own = message(NEWQDISC, 0, 3, parent=0xFFFFFFFF, kind="noqueue")
-    assert tree_of(MAJOR, [own], [], []) == Tree()
-    assert tree_of(MAJOR, [], [], []) == Tree()
-
-
-def test_a_class_is_sent_as_the_kernel_dumps_it() -> None:
-    (dumped,) = (each for each in dump(NEWTCLASS) if each["handle"] & 0xFFFF == 0x64)
-    made = sent(Step("classes", 0x64, None, CURVES))
-    assert made.get_attr("TCA_OPTIONS") == dumped.get_attr("TCA_OPTIONS")
-    assert (made["parent"], made["handle"]) == (dumped["parent"], dumped["handle"])
-    assert made["header"]["flags"] == 0x605  # REQUEST, ACK, CREATE, EXCL
-    assert sent(Step("classes", 0x64, CURVES, CURVES))["header"]["flags"] == 0x5
-
-
-def test_a_vlan_filter_is_sent_as_the_kernel_dumps_it() -> None:
-    (dumped,) = (each for each in dump(NEWTFILTER) if each["handle"] == 100)
-    made = sent(Step("filters", 100, None, 0x64))
-    for field in ("parent", "handle", "info"):
-        assert made[field] == dumped[field]
-    assert made.get_attr("TCA_KIND") == "flower"
-    ours = attributes(made.get_attr("TCA_OPTIONS"))
-    # The kernel keeps the EtherType of a VLAN filter to itself.
-    assert ours.pop(8) == b"\x81\x00"
-    assert ours.items() <= attributes(dumped.get_attr("TCA_OPTIONS")).items()
-    assert set(ours) == {1, 23}  # the class and the VLAN id: no priority
-
-
-def test_the_lifter_is_sent_as_the_kernel_dumps_it() -> None:
-    (dumped,) = (each for each in dump(NEWTFILTER) if each["handle"] == 0x80000800)
-    made = sent(Step("lifts", TAGGED, None, True))
-    assert (made["parent"], made["info"]) == (dumped["parent"], dumped["info"])
-    ours, kernels = attributes(made.get_attr("TCA_OPTIONS")), attributes(dumped.get_attr("TCA_OPTIONS"))
-    assert ours[5] == kernels[5]
-    for order in (1, 2):
-        one, other = (attributes(attributes(options[7])[order]) for options in (ours, kernels))
-        assert one[1] == other[1] == b"vlan\0"
-        one, other = attributes(one[2]), attributes(other[2])
-        # struct tc_vlan: what it does with the frame, and what comes then
-        assert [one[2][at : at + 4] for at in (8, 20)] == [other[2][at : at + 4] for at in (8, 20)]
-        assert {k: v for k, v in one.items() if k != 2}.items() <= other.items()
-
-
-def test_root_and_leaf() -> None:
-    root = sent(Step("qdisc", MAJOR, None, 0x1388))
-    (dumped,) = (each for each in dump(NEWQDISC) if each["handle"] == MAJOR << 16)
-    for field in ("parent", "handle"):
-        assert root[field] == dumped[field]
-    assert root.get_attr("TCA_OPTIONS")[:2] == dumped.get_attr("TCA_OPTIONS")[:2]
-    assert root["header"]["flags"] == 0x605
-    leaf = sent(Step("leaves", 0x64, None, Leaf("fq_codel", 0x64)))
-    (dumped,) = (each for each in dump(NEWQDISC) if each["handle"] == 0x640000)
-    assert [leaf[field] for field in ("parent", "handle")] == [dumped[field] for field in ("parent", "handle")]
-    assert leaf.get_attr("TCA_KIND") == dumped.get_attr("TCA_KIND")
+def test_pyroute2_reads_what_is_sent_as_it_was_meant() -> None:
+    for step, expected in (
+        (Step("qdisc", MAJOR, None, 0x1388), {"handle": MAJOR << 16, "parent": ROOT}),
+        (Step("classes", 0x64, None, CURVES), {"handle": MAJOR << 16 | 0x64, "parent": MAJOR << 16 | 7}),
+        (Step("leaves", 0x64, None, Leaf("fq_codel", 5)), {"handle": 5 << 16, "parent": MAJOR << 16 | 0x64}),
+    ):
+        message = tcmsg(request_of(step, 3, MAJOR, Link(), 1))
+        message.decode()
+        assert {key: message[key] for key in expected} == expected
+        assert (message["index"], message["family"], message["info"]) == (3, 0, 0)
+        options = message.get_attr("TCA_OPTIONS")
+        if step.part == "qdisc":
+            assert (message.get_attr("TCA_KIND"), options["defcls"]) == ("hfsc", 0x1388)
+        elif step.part == "classes":
+            read = {
+                name: options.get_attr(f"TCA_HFSC_{key}") for name, key in (("rt", "RSC"), ("ls", "FSC"), ("ul", "USC"))
+            }
+            curves = {name: Curve(each["m2"], each["m1"], each["d"]) for name, each in read.items()}
+            assert HfscClass(**curves, parent=7) == CURVES
+        else:
+            assert (message.get_attr("TCA_KIND"), options) == ("fq_codel", None)
 
 
 @pytest.mark.parametrize(
-    ("step", "number", "handle"),
+    ("step", "number", "handle", "info"),
     [
-        (Step("root", 1, "htb 1:", None), 37, 1 << 16),
-        (Step("qdisc", MAJOR, 1, None), 37, MAJOR << 16),
-        (Step("classes", 0x64, CURVES, None), 41, MAJOR << 16 | 0x64),
-        (Step("leaves", 0x64, Leaf("sfq", 9), None), 37, 9 << 16),
-        (Step("filters", 100, 0x64, None), 45, 100),
-        (Step("lifts", TAGGED, True, None), 45, 0),
+        (Step("root", 1, "htb 1:", None), 37, 1 << 16, 0),
+        (Step("qdisc", MAJOR, 1, None), 37, MAJOR << 16, 0),
+        (Step("classes", 0x64, CURVES, None), 41, MAJOR << 16 | 0x64, 0),
+        (Step("leaves", 0x64, Leaf("sfq", 9), None), 37, 9 << 16, 0),
+        (Step("filters", Rule(Match(fwmark=(7, 15)), None), Filter(1, 7), None), 45, 7, 6028 << 16 | 0x0300),
+        (Step("lifts", TAGGED, True, None), 45, 0, 6040 << 16 | 0x0081),
+        (Step("strays", Stray("", "basic", 16, 0x0003, 2, 1), True, None), 45, 2, 16 << 16 | 0x0300),
     ],
 )
-def test_taking_away(step: Step, number: int, handle: int) -> None:
-    made = sent(step)
-    assert (made["header"]["type"], made["handle"], made["header"]["flags"]) == (number, handle, 0x5)
+def test_taking_away(step: Step, number: int, handle: int, info: int) -> None:
+    sent_number, flags, message = sent(step)
+    assert (sent_number, flags, message.handle, message.info) == (number, 0x5, handle, info)
+    assert OPTIONS not in attributes(message.data)
 
 
-def test_the_queue_of_a_class_is_counted() -> None:
-    assert [backlog(each) for each in dump(NEWTCLASS)] == [0, 0, 0]
-    queue = (20).to_bytes(2, "little") + b"\x03\0" + (7).to_bytes(4, "little") + bytes(12)
-    reply = message(NEWTCLASS, 0, 3)
-    reply["attrs"] = [["TCA_STATS2", queue]]
-    assert backlog(reply) == 7
+def test_what_is_there_is_changed_where_it_is() -> None:
+    rule = Rule(Match(vlan=5), True)
+    for step in (
+        Step("qdisc", MAJOR, 1, 2),
+        Step("classes", 5, HfscClass(), CURVES),
+        Step("leaves", 5, Leaf("fq_codel", 5), Leaf("fq_codel", 5, (("limit", 7),))),
+        Step("filters", rule, Filter(1, 9), Filter(2, 9)),
+    ):
+        number, flags, message = sent(step)
+        assert (number in (36, 40, 44), flags) == (True, 0x5)
+    assert message.handle == 9
+    assert attributes(attributes(message.data)[OPTIONS])[1] == (MAJOR << 16 | 2).to_bytes(4, "little")
+
+
+def test_another_handle_is_somebody_elses_root() -> None:
+    tree = read("vdsm", 1)
+    assert (tree.foreign.root, tree.qdisc, tree.classes) == ("hfsc 1389:", {}, {})
+    assert [each.text for each in tree.foreign.qdiscs] == ["qdisc ingress ffff:"]
+
+
+def test_roots_are_told_apart() -> None:
+    assert [*roots_of(recorded("rules")["qdisc"]).values()] == [("hfsc", MAJOR)]
+    assert [*roots_of(recorded("root")["qdisc"]).values()] == [("htb", 1)]
+    assert roots_of(recorded("nothing")["qdisc"]) == {}
+
+
+def test_what_a_qdisc_dropped_its_class_dropped() -> None:
+    def told(handle: int, parent: int, drops: int, work: int) -> Message:
+        basic = attribute(1, (50).to_bytes(8, "little") + (4).to_bytes(4, "little") + bytes(4))
+        queue = attribute(3, b"".join(number.to_bytes(4, "little") for number in (2, 30, drops, 9, 6)))
+        hfsc = attribute(4, work.to_bytes(8, "little") + (20).to_bytes(8, "little") + b"\1\0\0\0\0\0\0\0")
+        return Message(3, handle, parent, 0, attribute(7, basic + queue + hfsc))
+
+    classes = [told(MAJOR << 16, ROOT, 1, 60), told(MAJOR << 16 | 5, MAJOR << 16, 3, 60)]
+    (counted,) = counters_by_class(MAJOR, classes, []).values()
+    assert (counted.bytes, counted.packets, counted.drops, counted.overlimits) == (50, 4, 3, 6)
+    assert (counted.queue, counted.backlog, counted.work, counted.realtime, counted.period) == (2, 30, 60, 20, 1)
+    (counted,) = counters_by_class(MAJOR, classes, [told(5 << 16, MAJOR << 16 | 5, 8, 0)]).values()
+    assert (counted.drops, counted.work) == (8, 60)
+    old = b"".join(each.to_bytes(size, "little") for each, size in ((50, 8), *((n, 4) for n in (4, 3, 6, 0, 0, 2, 30))))
+    (counted,) = counters_by_class(MAJOR, [Message(3, 5, 0, 0, attribute(3, old))], []).values()
+    assert (counted.bytes, counted.packets, counted.drops, counted.overlimits) == (50, 4, 3, 6)
+    assert (counted.queue, counted.backlog) == (2, 30)
+    assert counters_by_class(MAJOR, [Message(3, 5, 0, 0, b"")], [])[5].packets == 0
 
 
 @given(
-    st.sampled_from([NEWQDISC, NEWTCLASS, NEWTFILTER]),
-    st.sampled_from(["u32", "flower", "bpf", "hfsc", "fq_codel", None]),
-    st.binary(max_size=80),
-    st.integers(0, 2**32 - 1),
-    st.integers(0, 2**32 - 1),
+    st.sampled_from(["qdisc", "class", "filter"]),
+    st.sampled_from(["u32", "flower", "fw", "basic", "bpf", "hfsc", "fq_codel", "sfq", "pfifo", None]),
+    st.one_of(
+        st.binary(max_size=80),
+        st.lists(st.tuples(st.integers(0, 90), st.binary(max_size=20))).map(
+            lambda pairs: b"".join(attribute(*pair) for pair in pairs)
+        ),
+    ),
+    st.sampled_from([0, 1, 0x80000800, 0x13890005, 0xFFFFFFFF]),
+    st.tuples(
+        st.sampled_from([0, 0x13890000, 0x13890001, 0xFFFFFFF1]),
+        st.sampled_from(
+            [4999 << 16 | 0x81, 6040 << 16 | 0x81, 6500 << 16 | 0x08, 5000 << 16 | 0x0300, 6000 << 16 | 0x0300]
+        ),
+    ),
 )
 def test_nothing_that_somebody_put_there_makes_reading_fail(
-    number: int, kind: str | None, junk: bytes, handle: int, parent: int
+    part: str, kind: str | None, junk: bytes, handle: int, where: tuple[int, int]
 ) -> None:
-    odd = message(number, 0, 3, parent=parent, handle=handle, info=4999 << 16 | 0x81)
-    odd["attrs"] = [["TCA_KIND", kind], ["TCA_OPTIONS", junk]] if kind else []
-    dumps = [dump(each) + ([odd] if each == number else []) for each in (NEWQDISC, NEWTCLASS, NEWTFILTER)]
-    tree_of(MAJOR, *dumps)
+    data = attribute(KIND, kind.encode() + b"\0") + attribute(OPTIONS, junk) if kind else junk
+    parts: dict[str, Any] = recorded("classes")
+    parts[part].append(Message(3, handle, *where, data))
+    tree = tree_of(MAJOR, Link(), parts["qdisc"], parts["class"], parts["filter"])
+    assert tree.classes.items() >= SCENARIOS["classes"].tree.classes.items() or part == "class"
+    counters_by_class(MAJOR, parts["class"], parts["qdisc"])
+
+
+@given(st.binary(max_size=100))
+def test_nothing_that_comes_makes_taking_it_apart_fail(junk: bytes) -> None:
+    for _number, _flags, _sequence, body in split(junk):
+        tc_message(body)
+    attributes(junk)

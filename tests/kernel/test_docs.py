@@ -1,0 +1,141 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What docs/hfsc.md says is what the kernel does: its examples, run and measured."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+Module = Any
+Wire = Any
+PAGE = Path(__file__).resolve().parents[2] / "docs/hfsc.md"
+SO_TIMESTAMPNS = 35
+# 30 Mbit/s, more than any class here may have; sending all that goes would leave the lab's one processor no time.
+SEND = """\
+import socket, sys, time
+out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+out.bind(("", 0))
+due = time.monotonic()
+while True:
+    for _number in range(20):
+        out.sendto(bytes(1400), (sys.argv[1], 5000))
+    due += 20 * 1442 * 8 / 30e6
+    time.sleep(max(0, due - time.monotonic()))
+"""
+
+
+def examples() -> list[list[dict[str, Any]]]:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return [yaml.safe_load(block)["classes"] for block in blocks]
+
+
+def apply(module: Module, number: int) -> None:
+    result = module(classes=examples()[number - 1], prune=True)
+    assert "msg" not in result, result["msg"]
+    again = module(classes=examples()[number - 1], prune=True)
+    assert not again["changed"], again["actions"]
+
+
+@contextlib.contextmanager
+def everything(wire: Wire, *vlans: int) -> Iterator[None]:
+    """Send more than may go through the VLANs, from processes of their own."""
+    # Nobody reads; but without a socket each packet would be answered.
+    receivers = [wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _vlan in vlans]
+    for vlan, receiver in zip(vlans, receivers):
+        receiver.bind((f"10.0.{vlan}.2", 5000))
+    senders = [subprocess.Popen([sys.executable, "-S", "-c", SEND, f"10.0.{vlan}.2"]) for vlan in vlans]
+    try:
+        time.sleep(2)
+        yield
+    finally:
+        for sender in senders:
+            sender.kill()
+            sender.wait()
+        for receiver in receivers:
+            receiver.close()
+
+
+def megabits(wire: Wire, seconds: float = 3) -> dict[str, float]:
+    """Return the rate of each class, as the kernel counts it, over some seconds."""
+
+    def sent() -> tuple[float, dict[str, int]]:
+        shown = wire.run("tc", "-s", "class", "show", "dev", "near")
+        found = re.findall(r"class hfsc 1389:(\w+) .*?\n Sent (\d+) bytes", shown)
+        return time.monotonic(), {minor: int(number) for minor, number in found}
+
+    start, before = sent()
+    time.sleep(seconds)
+    end, after = sent()
+    return {minor: 8e-6 * (after[minor] - before[minor]) / (end - start) for minor in after}
+
+
+def test_a_slow_line_shared_three_to_one(wire: Wire, module: Module) -> None:
+    apply(module, 1)
+    with everything(wire, 100, 200):
+        both = megabits(wire)
+    with everything(wire, 200):
+        alone = megabits(wire)
+    print(both, alone)
+    assert both["64"] == pytest.approx(15, rel=0.05)
+    assert both["c8"] == pytest.approx(5, rel=0.05)
+    assert alone["c8"] == pytest.approx(20, rel=0.05)
+
+
+def test_storage_that_is_guaranteed_its_part(wire: Wire, module: Module) -> None:
+    apply(module, 2)
+    with everything(wire, 100, 200):
+        both = megabits(wire)
+    print(both)
+    assert both["64"] == pytest.approx(10, rel=0.05)
+    assert both["c8"] == pytest.approx(10, rel=0.05)
+
+
+def waits(wire: Wire, bursts: int = 30) -> list[float]:
+    """Return how many milliseconds the last of five packets of 200 bytes waited, a burst of them every 100 ms."""
+    receiver = wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    waited = []
+    with receiver, sender:
+        receiver.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        receiver.bind(("10.0.100.2", 5000))
+        receiver.settimeout(2)
+        for _burst in range(bursts):
+            sent = time.time_ns()
+            for _packet in range(5):
+                sender.sendto(bytes(200 - 14 - 20 - 8), ("10.0.100.2", 5000))
+            for _packet in range(5):
+                _data, ancillary = receiver.recvmsg(200, 100)[:2]
+            seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
+            waited.append((seconds * 10**9 + nanoseconds - sent) / 1e6)
+            time.sleep(0.1 - waited[-1] / 1000)
+    return waited
+
+
+def test_bursts_that_pass_at_once(wire: Wire, module: Module) -> None:
+    apply(module, 3)
+    with everything(wire, 200):
+        steep, rates = waits(wire), megabits(wire)
+    assert rates["c8"] == pytest.approx(5, rel=0.05)
+    classes = examples()[2]
+    classes[-1]["rt"] = classes[-1]["rt"]["m2"]
+    assert module(classes=classes, prune=True)["changed"]
+    with everything(wire, 200):
+        flat = waits(wire)
+    print(statistics.quantiles(steep, n=10), statistics.quantiles(flat, n=10))
+    assert statistics.median(steep) == pytest.approx(4 * 0.8, abs=1)
+    assert statistics.median(flat) == pytest.approx(4 * 16, abs=3)
