@@ -70,9 +70,20 @@ class Match:
     @property
     def bits(self) -> int:
         """How many bits of a packet it fixes; a range of ports fixes those that do not tell its ports apart."""
-        fixed = sum(size for size, value in ((12, self.vlan), (6, self.dscp), (8, self.ip_proto)) if value is not None)
-        fixed += sum(network.prefixlen for network in (self.src, self.dst) if network)
-        return fixed + sum(16 - (last - first).bit_length() for first, last in filter(None, self._ports()))
+        fixed = 0
+        if self.vlan is not None:
+            fixed += 12
+        if self.dscp is not None:
+            fixed += 6
+        if self.ip_proto is not None:
+            fixed += 8
+        for network in (self.src, self.dst):
+            if network:
+                fixed += network.prefixlen
+        for ports in self._ports():
+            if ports:
+                fixed += 16 - (ports[1] - ports[0]).bit_length()
+        return fixed
 
     @property
     def families(self) -> tuple[int, ...]:

@@ -65,9 +65,9 @@ class Plan:
     phases: tuple[Phase, ...]
 
     @property
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> list[Step]:
         """All steps, in order."""
-        return (step for phase in self.phases for step in phase.steps)
+        return [step for phase in self.phases for step in phase.steps]
 
 
 def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
@@ -92,6 +92,8 @@ def applied(tree: Tree, steps: Iterable[Step]) -> Tree:
 
 def plan(now: Tree, wanted: Tree) -> Plan:
     """Return how to make of the tree that is the one that is wanted."""
+    if replace(now, foreign=wanted.foreign) == wanted and not now.foreign.root:
+        return Plan((), ())
     if not wanted.qdisc:
         steps = [Step("qdisc", major, default, None) for major, default in now.qdisc.items()]
         actions = [Action("delete", step.part, step.key, step.before, None) for step in steps]
@@ -99,6 +101,15 @@ def plan(now: Tree, wanted: Tree) -> Plan:
     renewed = _renewed(now, wanted)
     phases = _phases(now, wanted, renewed)
     return Plan(tuple(_actions(now, wanted, renewed)), tuple(phase for phase in phases if phase.steps))
+
+
+def undone(wanted: Tree, again: Tree, made: Plan) -> list[Action]:
+    """Return what is still to be done of a plan where ``again`` is what was read of that which it touched."""
+    touched = {(step.part, step.key): None for step in made.steps if step.part != "root"}
+    if not wanted.qdisc:
+        touched = {("qdisc", major): None for major in again.qdisc}
+    found = ((part, key, getattr(again, part).get(key), getattr(wanted, part).get(key)) for part, key in touched)
+    return [Action("change", *each) for each in found if each[2] != each[3]]
 
 
 def blocked(tree: Tree, made: Plan) -> list[str]:
@@ -116,8 +127,9 @@ def _renewed(now: Tree, wanted: Tree) -> set[int]:
     renewed = set()
     for minor in now.classes.keys() & wanted.classes.keys():
         before, after = now.leaves.get(minor), wanted.leaves.get(minor)
+        one, other = now.classes[minor], wanted.classes[minor]
         if (
-            not now.classes[minor].changes_in_place_to(wanted.classes[minor])
+            (one != other and not one.changes_in_place_to(other))
             or (minor in now.offspring) != (minor in wanted.offspring)
             or (before != after and not (before and after and before.changes_in_place_to(after)))
         ):
@@ -130,7 +142,6 @@ def _renewed(now: Tree, wanted: Tree) -> set[int]:
 def _actions(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Action]:
     if now.foreign.root and not wanted.foreign.root:
         yield Action("delete", "root", _root_major(now), now.foreign.root, None)
-    places = {minor: place for place, minor in enumerate(_in_order(now, wanted))}
     for part in PARTS:
         before, after = getattr(now, part), getattr(wanted, part)
         anew = renewed & before.keys() & after.keys() if part == "classes" else set()
@@ -138,15 +149,15 @@ def _actions(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Action]:
         if part == "leaves":  # which go with their classes
             keys &= wanted.classes.keys()
         different = [key for key in keys if key in anew or before.get(key) != after.get(key)]
-        for key in sorted(different, key=lambda key: (places.get(key, 0), str(key))):
+        for key in _in_order(now, wanted, different) if part in ("classes", "leaves") else sorted(different, key=str):
             old, new = before.get(key), after.get(key)
             op = "recreate" if key in anew else "add" if old is None else "delete" if new is None else "change"
             yield Action(op, part, key, old, new)
 
 
-def _in_order(now: Tree, wanted: Tree) -> list[int]:
-    gone = now.classes.keys() - wanted.classes.keys()
-    return [*wanted.parents_first(wanted.classes), *reversed(now.parents_first(gone))]
+def _in_order(now: Tree, wanted: Tree, minors: Iterable[int]) -> list[int]:
+    gone = set(minors) - wanted.classes.keys()
+    return [*wanted.parents_first(set(minors) - gone), *reversed(now.parents_first(gone))]
 
 
 def _root_major(now: Tree) -> int:
@@ -169,14 +180,7 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
     yield Phase(tuple(_grown(wanted, wanted.classes.keys() - now.classes.keys() - renewed - made)))
     yield Phase(tuple(_grown(temporaries, temporaries.classes)))
     yield Phase(tuple(_changed_in_place(now, wanted, renewed)))
-    # While a class is made anew, its traffic is its temporary class's.
-    meanwhile = replace(
-        wanted,
-        qdisc={major: stand_ins.get(default, default) for major, default in wanted.qdisc.items()},
-        filters={
-            rule: replace(each, minor=stand_ins.get(each.minor, each.minor)) for rule, each in wanted.filters.items()
-        },
-    )
+    meanwhile = _redirected(wanted, stand_ins) if stand_ins else wanted
     yield Phase((*_defaults(now, meanwhile), *_filters(now, meanwhile)))
     gone = now.classes.keys() - wanted.classes.keys() | renewed & now.classes.keys()
     yield Phase(
@@ -195,6 +199,17 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
             )
         ),
         drain=tuple(minor for minor in temporaries.classes if minor not in temporaries.offspring),
+    )
+
+
+def _redirected(wanted: Tree, stand_ins: Mapping[int, int]) -> Tree:
+    """Return the tree while classes are made anew: their traffic is their temporary classes'."""
+    return replace(
+        wanted,
+        qdisc={major: stand_ins.get(default, default) for major, default in wanted.qdisc.items()},
+        filters={
+            rule: replace(each, minor=stand_ins.get(each.minor, each.minor)) for rule, each in wanted.filters.items()
+        },
     )
 
 
@@ -229,9 +244,9 @@ def _grown(wanted: Tree, minors: Iterable[int]) -> Iterator[Step]:
 def _changed_in_place(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Step]:
     for part in ("classes", "leaves"):
         before, after = getattr(now, part), getattr(wanted, part)
-        for minor in wanted.parents_first(before.keys() & after.keys() - renewed):
-            if before[minor] != after[minor]:
-                yield Step(part, minor, before[minor], after[minor])
+        there = before.keys() & after.keys() - renewed
+        for minor in wanted.parents_first(minor for minor in there if before[minor] != after[minor]):
+            yield Step(part, minor, before[minor], after[minor])
 
 
 def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:

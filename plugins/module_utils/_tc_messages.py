@@ -32,6 +32,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     DELTCLASS,
     DELTFILTER,
     EXCLUSIVE,
+    GETQDISC,
+    GETTCLASS,
+    GETTFILTER,
     INGRESS,
     KIND,
     NEWQDISC,
@@ -109,6 +112,21 @@ def _filter(step: Step, index: int, root: int) -> tuple[int, bytes]:
     kind, info, options = lifter() if lifts else rule(step.key, root | (step.after or step.before).minor)
     told = None if step.after is None else options
     return number, tc_body(index, parent=root, handle=handle, info=info, kind=kind, options=told)
+
+
+def questions_of(step: Step, index: int, major: int) -> Iterator[tuple[int, bytes]]:
+    """Return what asks the kernel for that which a step touched: the numbers and bodies of messages.
+
+    Lifters, whose handle the kernel chose, are not asked for but dumped.
+    """
+    root = major << 16
+    if step.part in ("classes", "leaves"):
+        yield GETTCLASS, tc_body(index, handle=root | step.key)
+    if step.part == "leaves":
+        yield GETQDISC, tc_body(index, parent=root | step.key)
+    if step.part in ("filters", "strays"):
+        _number, body = _filter(replace(step, before=step.after or step.before, after=None), index, root)
+        yield GETTFILTER, body
 
 
 def tree_of(

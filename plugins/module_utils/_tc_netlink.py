@@ -25,12 +25,15 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters, counters_of
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import GETLINK, Link, link_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_filters import lifter
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     ACK,
     DUMP,
+    ECHO,
     GETQDISC,
     GETTCLASS,
     GETTFILTER,
+    ROOT,
     Message,
     attributes,
     request,
@@ -41,6 +44,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
     counters_by_class,
+    questions_of,
     request_of,
     roots_of,
     tree_of,
@@ -57,6 +61,7 @@ SO_RCVBUFFORCE = 33
 # 1 KiB each (struct sk_buff included), and are lost where they do not fit.
 RECEIVED_BYTES = 1 << 16
 WAITING_BYTES = 1 << 20
+NOT_THERE = (errno.ENOENT, errno.EINVAL)  # a qdisc's parent that is not there is EINVAL
 MESSAGES_A_SEND = 100
 DRAIN_PAUSE = 0.005
 
@@ -113,13 +118,13 @@ class Route:
             number = errno.ETIMEDOUT if late else error.errno or errno.EIO
             raise TcError(number, said, unclear=True) from error
 
-    def dump(self, number: int, index: int | None = None, parent: int = 0) -> list[Message]:
-        """Return what there is of a kind, on one device or on all, below one qdisc or anywhere."""
+    def dump(self, number: int, index: int | None = None, parent: int = 0, info: int = 0) -> list[Message]:
+        """Return what there is of a kind: on one device, below one qdisc, at one preference; or all."""
         for _attempt in range(5):
             found: list[Message] = []
             asked = self.next()
             interrupted = False
-            ask = request(number, DUMP, asked, tc_body(index or 0, parent=parent))
+            ask = request(number, DUMP, asked, tc_body(index or 0, parent=parent, info=info))
             for kind, flags, _sequence, body in self.answers(ask, (asked,)):
                 interrupted = interrupted or bool(flags & DUMP_INTERRUPTED)
                 if kind not in (ERROR, DONE):
@@ -162,6 +167,26 @@ class Tc:
             return tree_of(self.major, self.link, qdiscs, (), ())
         filters = self._route.dump(GETTFILTER, self.index, self.major << 16)
         return tree_of(self.major, self.link, qdiscs, self._classes(), filters)
+
+    def read_again(self, steps: Collection[Step]) -> Tree:
+        """Return what the steps touched of the tree, as it is now, and nothing else of it."""
+        root = (GETQDISC, tc_body(self.index, parent=ROOT))
+        asked = list(
+            dict.fromkeys([root, *(ask for step in steps for ask in questions_of(step, self.index, self.major))])
+        )
+        found: dict[int, list[Message]] = {GETQDISC: [], GETTCLASS: [], GETTFILTER: []}
+        for start in range(0, len(asked), MESSAGES_A_SEND):
+            numbered = {self._route.next(): ask for ask in asked[start : start + MESSAGES_A_SEND]}
+            # Without ECHO the kernel tells everybody who listens, but not who asked (rtnetlink_send()).
+            requests = [request(kind, ACK | ECHO, number, body) for number, (kind, body) in numbered.items()]
+            for kind, flags, sequence, body in self._route.answers(b"".join(requests), numbered):
+                if kind not in (ERROR, DONE):
+                    found[numbered[sequence][0]] += filter(None, [tc_message(body, self.index)])
+                elif (refusal := acknowledgement(kind, flags, body)) and refusal[0] not in NOT_THERE:
+                    raise TcError(*refusal)
+        if any(step.part == "lifts" for step in steps):
+            found[GETTFILTER] += self._route.dump(GETTFILTER, self.index, self.major << 16, lifter().info)
+        return tree_of(self.major, self.link, *found.values())
 
     def statistics(self) -> dict[int, Counters]:
         """Return what was counted for each class, by its minor."""

@@ -476,7 +476,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, carry_out
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan, undone
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff, step_text
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
@@ -544,15 +544,14 @@ def bring_about(module: AnsibleModule, tc: Tc, declaration: Declaration, problem
         problems.add("device", device, reason, "remove that first, since the kernel keeps the class for it")
     problems.refuse_if_any()
 
-    after = wanted
     if made.actions and not module.check_mode:
         for warning in carry_out(tc, now, made):
             module.warn(f"{device}: {warning}")
         try:
-            after = tc.read()
+            again = tc.read_again(made.steps)
         except TcError as error:
             raise NotApplied(f"{device}: changed, but could not be read again: {error}.", changed=True) from error
-        left = "; ".join(step_text(action, major) for action in plan(after, wanted).actions)
+        left = "; ".join(step_text(action, major) for action in undone(wanted, again, made))
         if left:
             text = f"{device}: something else changes it too. This would have to be done still: {left}."
             raise NotApplied(text, changed=True)
@@ -560,7 +559,7 @@ def bring_about(module: AnsibleModule, tc: Tc, declaration: Declaration, problem
         "changed": bool(made.actions),
         "device": device,
         "actions": action_list(made.actions, major),
-        "script": script(after, device),
+        "script": script(wanted, device),
     }
     if module._diff:
         result["diff"] = diff(now, wanted, made.actions, major)

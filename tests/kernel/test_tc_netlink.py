@@ -21,7 +21,7 @@ import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TAGGED, Curve, Filter, HfscClass, Leaf, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule, rules_of
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import PARTS, Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link, devices, enter
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError, roots
 from ansible_collections.virtnet.qos.tests.kernel.scenarios import DEFAULT, LS, MAJOR, SCENARIOS, Scenario
@@ -68,8 +68,13 @@ def test_what_is_sent_is_what_tc_makes(near: Tc, scenario: Scenario) -> None:
     tc(scenario.batch)
     made_by_tc = shown()
     near.send([Step("qdisc", MAJOR, 0, None)])
-    near.send(grown(scenario.tree))
+    steps = grown(scenario.tree)
+    near.send(steps)
     assert shown() == made_by_tc
+    again = near.read_again(steps)
+    assert [getattr(again, part) for part in PARTS] == [getattr(scenario.tree, part) for part in PARTS]
+    near.send([Step("qdisc", MAJOR, 0, None)])
+    assert near.read_again(steps) == Tree()
 
 
 def test_a_link_is_known_without_sys(near: Tc) -> None:

@@ -50,6 +50,9 @@ class Tc:
             raise TcError(errno.ENODEV)
         return Tree() if Tc.meddled else Tc.tree
 
+    def read_again(self, steps: Iterable[Step]) -> Tree:
+        return self.read()
+
     def send(self, steps: list[Step]) -> None:
         if Tc.refuses:
             raise TcError(Tc.refuses, step=steps[0])
@@ -278,7 +281,7 @@ def test_somebody_who_changes_it_meanwhile_is_noticed(run: Any) -> None:
     assert result["changed"]
     assert result["msg"].startswith(
         "eth0: something else changes it too. This would have to be done still:"
-        " add qdisc 1389: (hfsc, default class 1389:1388); add class 1389:1388 (ls 1mbit); add class"
+        " add qdisc 1389: (hfsc, default class 1389:1388); add class 1389:1388 (ls 1mbit); add leaf"
     )
 
 
