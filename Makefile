@@ -11,7 +11,7 @@ export LC_ALL := C.UTF-8
 LAYERS := lint build unit sanity kernel lab molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,9 @@ sanity: venv ## ansible-test sanity
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
+
+bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
+	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@

@@ -200,6 +200,11 @@ class Tree:
             found.setdefault(node.parent, []).append(minor)
         return found
 
+    @property
+    def aims(self) -> set[int]:
+        """The minors that traffic is sent to."""
+        return {each.minor for each in self.filters.values()} | set(self.qdisc.values())
+
     @cached_property
     def temporary(self) -> Mapping[int, int]:
         """The temporary classes that an interrupted run left, and whose traffic they hold."""

@@ -121,16 +121,17 @@ def blocked(tree: Tree, made: Plan) -> list[str]:
 def _renewed(now: Tree, wanted: Tree) -> set[int]:
     """Return the classes that the kernel cannot change in place, and all above which they stand or will stand.
 
-    A class that gets its first child, or loses its last, is such a one: it carries traffic before or after, which
+    A class that gets its first child, or loses its last, is such a one if it carries traffic before or after, which
     would be the default class's in between (hfsc_classify() knows only classes without children).
     """
     renewed = set()
+    busy = now.aims | wanted.aims | now.leaves.keys() | wanted.leaves.keys()
     for minor in now.classes.keys() & wanted.classes.keys():
         before, after = now.leaves.get(minor), wanted.leaves.get(minor)
         one, other = now.classes[minor], wanted.classes[minor]
         if (
             (one != other and not one.changes_in_place_to(other))
-            or (minor in now.offspring) != (minor in wanted.offspring)
+            or (minor in busy and (minor in now.offspring) != (minor in wanted.offspring))
             or (before != after and not (before and after and before.changes_in_place_to(after)))
         ):
             renewed.add(minor)

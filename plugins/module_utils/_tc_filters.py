@@ -16,7 +16,7 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 
@@ -197,7 +197,21 @@ def filters_of(major: int, messages: Iterable[Message]) -> Filters:
             found.strays[Stray(name, kind, preference, protocol, handle, minor)] = True
         else:
             found.foreign.append(ForeignFilter(name, preference, minor))
-    return found
+    return replace(found, strays=_with_their_tables(found))
+
+
+def _with_their_tables(found: Filters) -> dict[Stray, bool]:
+    """Return the strays, those of u32 as all that is at their preference (handle 0), unless somebody else is there too.
+
+    By itself the kernel keeps u32's hash table after its last filter, while the qdisc has another (u32_delete()).
+    """
+    shared = {each.preference for each in found.foreign}
+    strays: dict[tuple[int, int, int], Stray] = {}
+    for stray in found.strays:
+        whole = stray.kind == "u32" and stray.preference not in shared
+        handle = 0 if whole else stray.handle
+        strays.setdefault((stray.preference, stray.protocol, handle), replace(stray, handle=handle))
+    return dict.fromkeys(strays.values(), True)
 
 
 def _is_filter(kind: str, handle: int, said: dict[int, bytes]) -> bool:

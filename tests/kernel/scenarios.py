@@ -10,7 +10,7 @@ A kernel reads them in the kernel lab, and the unit tests from what one answered
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
@@ -209,8 +209,8 @@ qdisc add dev near parent 1389:11 handle 11: fq_codel
             strays={
                 _stray("basic", 1, 16, ALL, 0x10): True,
                 _stray("basic", 1, 17, ALL, 0x11): True,
-                _stray("u32", 0x80000800, 5000, ALL, None): True,
-                _stray("u32", 0x80000801, 5000, ALL, 0x1388): True,
+                # Both, and the table that they are in
+                replace(_stray("u32", 0x80000800, 5000, ALL, None), handle=0): True,
             },
             foreign=Foreign(qdiscs=(ForeignQdisc("qdisc ingress ffff:", 0xFFFF, 0xFFFF),)),
         ),

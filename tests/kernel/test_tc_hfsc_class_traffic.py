@@ -10,7 +10,6 @@ import random
 import re
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,10 +17,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TEMPORARY
+from ansible_collections.virtnet.qos.tests.kernel.stream import Stream
 
 Module = Any
 Wire = Any
-SO_RCVBUFFORCE = 33
 # A longer run, and another one: see docs/kernel-lab.md
 CHANGES = int(os.environ.get("VIRTNET_QOS_CHANGES", "200"))
 SEED = int(os.environ.get("VIRTNET_QOS_SEED", "1"))
@@ -205,52 +204,6 @@ def test_a_guarantee_is_held_under_overload(wire: Wire, module: Module, iperf: I
     assert before[0] < 2
     assert after[0] >= 9.5
     assert sum(after) == close(20)
-
-
-SENDER = """\
-import select, socket, sys
-sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-sender.connect((sys.argv[1], 5000))
-count = 0
-while not select.select([0], [], [], float(sys.argv[2]))[0]:
-    sender.send(count.to_bytes(8, "big"))
-    count += 1
-print(count)
-"""
-
-
-class Stream:
-    """Numbered datagrams through a VLAN, some thousand a second, and what of them arrives.
-
-    A process of its own sends them, so that they also go between any two steps of the module.
-    """
-
-    def __init__(self, wire: Wire, vlan: int, interval: float = 0.0005) -> None:
-        address = f"10.0.{vlan % 256}.2"
-        self.receiver = wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        self.receiver.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 27)
-        self.receiver.bind((address, 5000))
-        self.receiver.settimeout(1)
-        command = [sys.executable, "-IS", "-c", SENDER, address, str(interval)]
-        self.sender = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.arrived = [self.receiver.recv(100)]  # it has begun
-        self.count = 0
-
-    def stop(self) -> None:
-        self.count = int(self.sender.communicate("stop")[0])
-        while len(self.arrived) < self.count:
-            try:
-                self.arrived.append(self.receiver.recv(100))
-            except TimeoutError:
-                break
-
-    def lost(self) -> int:
-        """Return how many did not arrive. None arrives twice, or before one that was sent earlier."""
-        if not self.count:
-            self.stop()
-        numbers = [int.from_bytes(each, "big") for each in self.arrived]
-        assert numbers == sorted(set(numbers))
-        return self.count - len(numbers)
 
 
 @pytest.mark.parametrize("target", [{"vlan": 100}, {"default": True}], ids=["vlan", "default"])
