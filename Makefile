@@ -59,6 +59,9 @@ $(VENV)/.done: tests/requirements.txt
 	@echo "Making the virtual environment (about half a minute)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(VENV)/bin/python -m pip install -q --disable-pip-version-check -r tests/requirements.txt
+	@for version in 0.7.2 0.8.1; do \
+	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --target $(VENV)/pyroute2-$$version pyroute2==$$version || exit 1; \
+	done
 	@mkdir -p $(VENV)/collections/ansible_collections/virtnet
 	@ln -sfn ../../../.. $(VENV)/collections/ansible_collections/virtnet/qos
 	@echo "$(CURDIR)" > $@
