@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import PREFERENCES, Match, Rule
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME, Scale
 
 DEFAULT_MINOR = 0x1388
@@ -145,6 +145,11 @@ class Stray:
     protocol: int
     handle: int
     minor: int | None = None
+
+    @property
+    def is_vdsms(self) -> bool:
+        """Whether vdsm made it; ``minor`` is then the class whose ls is still as vdsm wrote it."""
+        return self.preference not in PREFERENCES
 
 
 @dataclass(frozen=True)

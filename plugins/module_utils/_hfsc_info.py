@@ -25,7 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import DEFA
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import PREFERENCES, Match
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import classid, parse_class
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import CHANGED, LIFTER, match_texts
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, Wish, declare
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
@@ -113,9 +113,14 @@ def _is_said_by(written: dict[str, Any], tree: Tree, major: int, minor: int, lin
     inside = wish.leaf and (wish.leaf.kind, less_defaults(wish.leaf, link.packet, link.queue))
     return (
         not problems.found
+        and (minor not in tree.offspring or _can_have_children(wish))
         and (wish.minor, wish.node) == (minor, tree.classes[minor])
         and (minor in tree.offspring or inside == (leaf and (leaf.kind, leaf.options)))
     )
+
+
+def _can_have_children(wish: Wish) -> bool:
+    return bool(wish.node.ls) and not wish.node.rt and not wish.matches and not wish.default
 
 
 def _nested(tree: Tree, matched: Tree, major: int, counted: Counted) -> list[dict[str, Any]]:

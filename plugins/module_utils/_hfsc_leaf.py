@@ -26,7 +26,8 @@ Range = Union[range, tuple[Quantity, Scale], None]  # numbers, a quantity with a
 
 COUNT = range(1, 2**32)  # a limit of 0 would drop everything
 # CoDel keeps a time in steps of 1024 ns and compares two of them as signed 32 bits (include/net/codel.h).
-LATENCY = (TIME, Scale(1, 0, 2**31, "CoDel's clock tells no more than 2147.483648s apart"))
+LATENCY = (TIME, Scale(1, 2, 2**31, "CoDel's clock tells times from 2us to 2147.483648s apart"))
+THRESHOLD = (TIME, Scale(1, 0, 2**31, LATENCY[1].rule))  # 0 marks every packet
 
 RANGES: Mapping[str, Mapping[str, Range]] = {
     "fq_codel": {
@@ -39,7 +40,7 @@ RANGES: Mapping[str, Mapping[str, Range]] = {
         "memory_limit": (SIZE, Scale(1, 1, 1 << 31, "fq_codel takes a memory_limit from 1B to 2GiB")),
         "drop_batch": COUNT,
         "ecn": None,
-        "ce_threshold": LATENCY,
+        "ce_threshold": THRESHOLD,
     },
     "sfq": {
         "limit": range(2, 127 * 128 + 1),  # SFQ_MAX_DEPTH packets in each of SFQ_DEFAULT_FLOWS; 1 is refused

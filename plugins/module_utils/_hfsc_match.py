@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from itertools import combinations
+from itertools import combinations_with_replacement
 from typing import Any, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -124,9 +124,9 @@ class Match:
         return (mark, *(value is None for value in (self.vlan, self.dscp, self.ip_proto, *self._ports())), networks)
 
     @property
-    def has_range(self) -> bool:
-        """Whether it fits more than one port."""
-        return any(first != last for first, last in filter(None, self._ports()))
+    def looks_at_ports(self) -> bool:
+        """Whether it fits some ports only, of which two matches of one signature can have some in common."""
+        return self._ports() != (None, None)
 
     def options(self) -> dict[str, int | str]:
         """Return it as a user writes it."""
@@ -199,13 +199,37 @@ def undecided(owners: Mapping[Match, int]) -> Iterator[tuple[Match, Match]]:
         rank = (bin(match.fwmark[1]).count("1"),) if match.fwmark else (None, match.bits)
         ranks.setdefault(rank, {}).setdefault(match.signature(), []).append(match)
     for alike in ranks.values():
-        for group in alike.values():
-            yield from _clashes(combinations([each for each in group if each.has_range], 2), owners)
-            exact = [each for each in group if not each.has_range]
-            yield from _clashes(((one, two) for one in group if one.has_range for two in exact), owners)
-        for some, others in combinations(alike.values(), 2):
-            yield from _clashes(((one, two) for one in some for two in others), owners)
+        for one, two in combinations_with_replacement(alike.values(), 2):
+            if one is two and not one[0].looks_at_ports:
+                continue  # alike and exact, so they differ
+            yield from _clashes(one, two, owners)
 
 
-def _clashes(pairs: Iterator[tuple[Match, Match]], owners: Mapping[Match, int]) -> Iterator[tuple[Match, Match]]:
-    return ((one, two) for one, two in pairs if owners[one] != owners[two] and one.overlaps(two))
+def _clashes(some: list[Match], others: list[Match], owners: Mapping[Match, int]) -> Iterator[tuple[Match, Match]]:
+    """Return those pairs of two lists of one signature each. What both look at exactly sorts most of them out."""
+    sample, other = some[0], others[0]
+    if sample.families and other.families and not set(sample.families) & set(other.families):
+        return
+    places: dict[tuple[object, ...], list[Match]] = {}
+    for match in others:
+        places.setdefault(_common(match, sample), []).append(match)
+    for match in some:
+        for each in places.get(_common(match, other), ()):
+            if (
+                owners[match] != owners[each]
+                and match.overlaps(each)
+                and (some is not others or str(match) < str(each))
+            ):
+                yield match, each
+
+
+def _common(match: Match, other: Match) -> tuple[object, ...]:
+    """Return what a match says of those things that the other one looks at too, but for ports."""
+    pairs = ((match.vlan, other.vlan), (match.dscp, other.dscp), (match.ip_proto, other.ip_proto))
+    exact = [mine for mine, its in pairs if None not in (mine, its)]
+    networks = [
+        mine.supernet(new_prefix=min(mine.prefixlen, its.prefixlen))
+        for mine, its in ((match.src, other.src), (match.dst, other.dst))
+        if mine and its and mine.version == its.version
+    ]
+    return (*exact, *networks)

@@ -129,7 +129,9 @@ def _network(path: str, text: str | None, problems: Problems) -> Network | None:
         address = ipaddress.ip_address(text.split("/")[0])
     except ValueError:
         network = None
-    if network is None or "%" in text:
+    mask = text.partition("/")[2]
+    # Not /0.255.255.255, which ipaddress takes for /8 too
+    if network is None or "%" in text or ("." in mask and mask != str(network.netmask)):
         problems.add(path, text, "not an IP network", "write one such as 10.0.0.0/8, 10.0.0.1 or 2001:db8::/32")
         return None
     if network.network_address != address:

@@ -14,13 +14,15 @@ kernel cannot always go back in one step, since it takes no curve away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import OTHER, TEMPORARY, Leaf, Tree
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import PREFERENCES
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import DEFAULTS
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Rule
 
+VDSMS_A_SEND = 33  # of at most three messages each, a hundred being one send of the door
 PARTS = ("qdisc", "classes", "leaves", "lifts", "filters", "strays")
 
 
@@ -112,10 +114,22 @@ def undone(wanted: Tree, again: Tree, made: Plan) -> list[Action]:
     return [Action("change", *each) for each in found if each[2] != each[3]]
 
 
-def blocked(tree: Tree, made: Plan) -> list[str]:
-    """Return why the kernel would refuse (EBUSY) to take classes away: what points to them and is not ours."""
+def blocked(tree: Tree, made: Plan, ignored: Collection[int]) -> list[str]:
+    """Return what of somebody else's keeps classes from being taken away or made anew: it would be lost, or EBUSY."""
+    major = next(iter(tree.qdisc), 0)
     gone = {step.key for step in made.steps if step.part == "classes" and step.after is None}
-    return [f"{each.text} points to class {each.minor:x}" for each in tree.foreign.filters if each.minor in gone]
+    found = [
+        f"{each.text} points to class {major:x}:{each.minor:x}" for each in tree.foreign.filters if each.minor in gone
+    ]
+    anew = {action.key for action in made.actions if action.op == "recreate" and action.before == action.after}
+    for minor in sorted(anew - {action.key for action in made.actions if action.part == "leaves"}):
+        what = f"class {major:x}:{minor:x}, which has to be made anew with a class that it is below or above,"
+        leaf = tree.leaves.get(minor)
+        if minor in ignored:
+            found.append(f"{what} is to be ignored")
+        elif leaf and (leaf.kind not in DEFAULTS or any(each.parent == leaf.handle for each in tree.foreign.qdiscs)):
+            found.append(f"{what} has somebody's qdisc {leaf}")
+    return found
 
 
 def _renewed(now: Tree, wanted: Tree) -> set[int]:
@@ -180,9 +194,11 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
     temporaries = _temporaries(wanted, stand_ins)
     yield Phase(tuple(_grown(wanted, wanted.classes.keys() - now.classes.keys() - renewed - made)))
     yield Phase(tuple(_grown(temporaries, temporaries.classes)))
-    yield Phase(tuple(_changed_in_place(now, wanted, renewed)))
+    vdsms = {stray.minor for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms}
+    yield Phase(tuple(_changed_in_place(now, wanted, now.classes.keys() - renewed - vdsms)))
     meanwhile = _redirected(wanted, stand_ins) if stand_ins else wanted
     yield Phase((*_defaults(now, meanwhile), *_filters(now, meanwhile)))
+    yield from _taken_over(now, wanted, renewed)
     gone = now.classes.keys() - wanted.classes.keys() | renewed & now.classes.keys()
     yield Phase(
         (
@@ -242,12 +258,28 @@ def _grown(wanted: Tree, minors: Iterable[int]) -> Iterator[Step]:
             yield Step("leaves", minor, None, wanted.leaves[minor])
 
 
-def _changed_in_place(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Step]:
+def _changed_in_place(now: Tree, wanted: Tree, minors: set[int]) -> Iterator[Step]:
     for part in ("classes", "leaves"):
         before, after = getattr(now, part), getattr(wanted, part)
-        there = before.keys() & after.keys() - renewed
+        there = minors & before.keys() & after.keys()
         for minor in wanted.parents_first(minor for minor in there if before[minor] != after[minor]):
             yield Step(part, minor, before[minor], after[minor])
+
+
+def _taken_over(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
+    """Take vdsm's filters away, each with what only it tells: that the ls of its class is as vdsm wrote it.
+
+    They come before ours, and its last one, at the highest preference, ends the search: so that one goes first.
+    Each phase is one send, so that an interrupted run parts no filter from its class.
+    """
+    vdsms = [stray for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms]
+    vdsms.sort(key=lambda stray: (-stray.preference, stray.handle))
+    for start in range(0, len(vdsms), VDSMS_A_SEND):
+        steps: list[Step] = []
+        for stray in vdsms[start : start + VDSMS_A_SEND]:
+            steps += _changed_in_place(now, wanted, {stray.minor or 0} - renewed)
+            steps.append(Step("strays", stray, True, None))
+        yield Phase(tuple(steps))
 
 
 def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:
@@ -258,22 +290,30 @@ def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:
 
 def _filters(now: Tree, wanted: Tree) -> Iterator[Step]:
     # Our own that somebody changed go first: flower refuses a second filter that wants the same of a frame.
-    going = sorted(now.strays.keys() - wanted.strays.keys(), key=lambda stray: (-stray.preference, stray.handle))
-    changed = [stray for stray in going if stray.preference in PREFERENCES]
-    yield from (Step("strays", stray, now.strays[stray], None) for stray in changed)
+    changed = [stray for stray in now.strays.keys() - wanted.strays.keys() if not stray.is_vdsms]
+    yield from (Step("strays", stray, True, None) for stray in sorted(changed, key=str))
     for key, after in wanted.lifts.items():
         before = now.lifts.get(key)
         if before is False:
             yield Step("lifts", key, False, None)
         if before != after:
             yield Step("lifts", key, None, after)
+    early = _other_masks(now, wanted)
+    yield from (Step("filters", rule, now.filters[rule], None) for rule in early)
     for rule, each in wanted.filters.items():
         there = now.filters.get(rule)
         if there != each:
             yield Step("filters", rule, there, each)
-    # vdsm's come before ours, and its last one, at the highest preference, ends the search: so that one goes first.
-    yield from (Step("strays", stray, now.strays[stray], None) for stray in going if stray not in set(changed))
-    for part in ("filters", "lifts"):
-        before = getattr(now, part)
-        for key in before.keys() - getattr(wanted, part).keys():
-            yield Step(part, key, before[key], None)
+    for rule in now.filters.keys() - wanted.filters.keys() - early:
+        yield Step("filters", rule, now.filters[rule], None)
+    for key in now.lifts.keys() - wanted.lifts.keys():
+        yield Step("lifts", key, now.lifts[key], None)
+
+
+def _other_masks(now: Tree, wanted: Tree) -> set[Rule]:
+    """Return the marks that have to go before others come, since one preference has but one mask (fw_change())."""
+    coming = [rule for rule in wanted.filters.keys() - now.filters.keys() if rule.match.fwmark]
+    masks = {rule.preference: rule.match.fwmark[1] for rule in coming if rule.match.fwmark}
+    going = now.filters.keys() - wanted.filters.keys()
+    at_those = [rule for rule in going if rule.preference in masks]
+    return {rule for rule in at_those if rule.match.fwmark and rule.match.fwmark[1] != masks[rule.preference]}

@@ -51,6 +51,7 @@ def check(  # noqa: PLR0913, PLR0917
         remedy = "declare a class, or ignore one; for a device without any, state: absent without classes"
         problems.add("prune", True, "no class would be left", remedy)
     _check_default(run)
+    _check_absent(run)
     _check_parents(run)
     _check_inner(run)
     _check_owners(run)
@@ -96,11 +97,14 @@ def check_kind(link: Link, device: str, problems: Problems) -> None:
         "vlan": ("a VLAN device, which has but one VLAN", f"name the NIC or bond below it{name}"),
         "bridge": ("a bridge, which only the host's own traffic passes", "name the NIC or bond that is its port"),
         "loopback": ("the loopback device, which nothing leaves the host through", "name a NIC or bond"),
+        "macvtap": ("a guest's tap", "use virt_iface_bandwidth for a guest, and here name a NIC or bond"),
         "tun": ("a guest's or a tunnel's tap", "use virt_iface_bandwidth for a guest, and here name a NIC or bond"),
     }
     if link.kind in unfit:
         rule, remedy = unfit[link.kind]
         problems.add("device", device, f"it is {rule}", remedy)
+    if link.port_of == "bond":
+        problems.add("device", device, "it is a port of a bond, which has the traffic before it", "name the bond")
 
 
 def check_device(now: Tree, device: str, handle: str, replace_root: bool, problems: Problems) -> None:
@@ -158,6 +162,17 @@ def _check_default(run: _Run) -> None:
             rule = f"the root qdisc goes with the default class, and these still need it: {listed(others)}"
             remedy = "remove those first, or declare the default class with what it should get"
             run.problems.add(f"{wish.path}default", True, rule, remedy)
+
+
+def _check_absent(run: _Run) -> None:
+    for wish in run.wishes.values():
+        vlans = [match for match in wish.matches if match == Match(vlan=match.vlan)] if wish.absent else []
+        for match in vlans if wish.minor not in run.now.classes else ():
+            owner = run.now.filters.get(rules_of(match)[0])
+            if owner and owner.minor not in run.wishes:
+                rule = f"its traffic is {run.name(owner.minor)}'s, so nothing would be taken away"
+                remedy = f"name that one: {wish.path}classid: '{classid(run.declaration.major, owner.minor)}'"
+                run.problems.add(f"{wish.path}vlan", match.vlan, rule, remedy)
 
 
 def _check_parents(run: _Run) -> None:

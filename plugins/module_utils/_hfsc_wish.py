@@ -74,8 +74,8 @@ def declare(now: Tree, declaration: Declaration, packet: int, queue: int) -> Tre
     """
     present = [wish for wish in declaration.wishes if not wish.absent and not wish.ignore]
     absent = {wish.minor for wish in declaration.wishes if wish.absent}
-    tree = _taken_over(healed(now))
-    if any(wish.default and wish.absent for wish in declaration.wishes):
+    tree = _taken_over(healed(now), {wish.minor for wish in declaration.wishes if wish.ignore})
+    if any(wish.default and wish.absent and wish.minor == DEFAULT_MINOR for wish in declaration.wishes):
         absent |= set(tree.qdisc.values())
     if declaration.prune or declaration.whole:
         absent = set(tree.classes) - {wish.minor for wish in declaration.wishes if not wish.absent}
@@ -130,22 +130,21 @@ def healed(tree: Tree) -> Tree:
     )
 
 
-def _taken_over(tree: Tree) -> Tree:
-    """Return the tree without strays: for vdsm's filters ours, and its ls, written eight times, as they were meant."""
-    vlans = {
-        stray.preference: stray.minor
-        for stray in tree.strays
-        if stray.kind == "basic" and stray.minor in tree.classes and stray.minor
-    }
+def _taken_over(tree: Tree, ignored: Collection[int]) -> Tree:
+    """Return the tree without strays: for vdsm's filters ours, and its ls, written eight times, as they were meant.
+
+    Classes that are to be ignored keep what vdsm gave them, but for its last filter, which would end the search.
+    """
+    kept = {stray: there for stray, there in tree.strays.items() if stray.kind == "basic" and stray.minor in ignored}
+    vdsms = [stray for stray in tree.strays if stray.is_vdsms and stray not in kept]
     filters = dict(tree.filters)
-    for vlan, minor in vlans.items():
-        (rule,) = rules_of(Match(vlan=vlan))
-        filters.setdefault(rule, Filter(minor, handle_of(rule, ())))
-    tree = replace(tree, filters=filters, strays={})
-    if not vlans:
-        return tree
-    vdsms = {minor: tree.classes[minor] for minor in {*vlans.values(), DEFAULT_MINOR} & tree.classes.keys()}
-    return replace(tree, classes={**tree.classes, **_meant(vdsms)})
+    for stray in vdsms:
+        if stray.kind == "basic" and stray.minor in tree.classes:
+            (rule,) = rules_of(Match(vlan=stray.preference))
+            filters.setdefault(rule, Filter(stray.preference, handle_of(rule, ())))
+    theirs = {stray.minor for stray in vdsms} - set(ignored)
+    classes = {minor: node for minor, node in tree.classes.items() if minor in theirs}
+    return replace(tree, filters=filters, strays=kept, classes={**tree.classes, **_meant(classes)})
 
 
 def _meant(classes: Mapping[int, HfscClass]) -> dict[int, HfscClass]:

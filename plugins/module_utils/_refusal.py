@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._units import Quantity, Scale, Unfit
 
+PROBLEMS_SHOWN = 50  # in one message; whoever wrote more has them from one cause
 VALUE_SHOWN = 80  # characters; a whole file in place of a rate is not worth printing
 
 
@@ -20,7 +21,8 @@ class Refused(Exception):
     """What was asked cannot be done as asked; nothing was changed. ``problems`` holds one sentence each."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__(" ".join(problems))
+        more = [f"And {len(problems) - PROBLEMS_SHOWN} more."] if len(problems) > PROBLEMS_SHOWN else []
+        super().__init__(" ".join([*problems[:PROBLEMS_SHOWN], *more]))
         self.problems = problems
 
 

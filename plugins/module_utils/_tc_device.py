@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -25,7 +26,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import attr
 
 # linux/rtnetlink.h, linux/if_link.h, linux/if_arp.h
 GETLINK = 18
-MTU, BELOW, QUEUE, LINK_INFO, BELOW_NAMESPACE, INFO_KIND = 4, 5, 13, 18, 37, 1
+MTU, BELOW, QUEUE, LINK_INFO, BELOW_NAMESPACE, INFO_KIND, INFO_PORT_KIND = 4, 5, 13, 18, 37, 1, 4
 LOOPBACK = 8
 ETHERNET_LIKE = (1, 772)  # ARPHRD_ETHER, ARPHRD_LOOPBACK
 ETHERNET_HEADER = 14
@@ -43,6 +44,7 @@ class Link:
     """What a device is: its kind in ip-link(8), which a NIC has not, and the name of the device it is on.
 
     ``packet`` is the kernel's psched_mtu() in bytes, ``queue`` the txqueuelen, ``speed`` in bytes/s where it is known.
+    ``port_of`` is the kind of the device that it is a port of.
     """
 
     kind: str = ""
@@ -50,6 +52,7 @@ class Link:
     packet: int = 1514
     queue: int = 1000
     speed: int | None = None
+    port_of: str = ""
 
 
 def devices() -> dict[str, int]:
@@ -85,7 +88,10 @@ def enter(namespace: str) -> None:
     from pyroute2 import netns  # noqa: PLC0415 - slow to import, and needed for nothing else
 
     # Opened here, since pyroute2 makes the namespaces that it does not find.
-    opened = os.open(Path(NAMESPACES, namespace), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        opened = os.open(Path(NAMESPACES, namespace), os.O_RDONLY | os.O_CLOEXEC)
+    except ValueError as error:  # a null byte
+        raise OSError(errno.EINVAL, str(error)) from error
     try:
         netns.setns(opened)
     finally:
@@ -103,7 +109,9 @@ def link_of(body: bytes, device: str) -> Link:
         with contextlib.suppress(OSError):
             below = socket.if_indextoname(numbers[BELOW])
     header = ETHERNET_HEADER if hardware in ETHERNET_LIKE else 0
-    return Link(kind, below, numbers[MTU] + header, numbers[QUEUE], None if kind in INVENTED_SPEEDS else speed(device))
+    known = None if kind in INVENTED_SPEEDS else speed(device)
+    port_of = text(attributes(found.get(LINK_INFO)).get(INFO_PORT_KIND))
+    return Link(kind, below, numbers[MTU] + header, numbers[QUEUE], known, port_of)
 
 
 def speed(device: str) -> int | None:

@@ -78,6 +78,7 @@ LIFT_SELECTOR = (
     struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + struct.pack("!II", 0xFFFF, TAGGED) + struct.pack("=ii", -8, 0)
 )
 
+VDSM_MAJOR = 0x1389
 VDSM_CATCH_ALL = 5000
 VDSM_SELECTOR = struct.pack("=BBBxHHhhI", 1, 0, 1, 0, 0, 0, 0, 0) + bytes(16)  # match u8 0 0
 EMATCH_META, META_INTEGER, META_VLAN = 4, 0x1000, 0x102E
@@ -193,8 +194,10 @@ def filters_of(major: int, messages: Iterable[Message]) -> Filters:
             found.rules[known] = Filter(minor or 0, handle)
         elif (kind, info) == ("u32", lift) and first_chain:
             found.lifts[TAGGED] = TAGGED not in found.lifts and _lifts(options)
-        elif first_chain and (preference in PREFERENCES or _is_vdsms(kind, preference, protocol, minor, options)):
+        elif first_chain and preference in PREFERENCES:
             found.strays[Stray(name, kind, preference, protocol, handle, minor)] = True
+        elif first_chain and major == VDSM_MAJOR and _is_vdsms(kind, preference, protocol, minor, options):
+            found.strays[Stray(name, kind, preference, protocol, handle, minor or DEFAULT_MINOR)] = True
         else:
             found.foreign.append(ForeignFilter(name, preference, minor))
     return replace(found, strays=_with_their_tables(found))

@@ -210,7 +210,7 @@ qdisc add dev near parent 1389:11 handle 11: fq_codel
                 _stray("basic", 1, 16, ALL, 0x10): True,
                 _stray("basic", 1, 17, ALL, 0x11): True,
                 # Both, and the table that they are in
-                replace(_stray("u32", 0x80000800, 5000, ALL, None), handle=0): True,
+                replace(_stray("u32", 0x80000800, 5000, ALL, 0x1388), handle=0): True,
             },
             foreign=Foreign(qdiscs=(ForeignQdisc("qdisc ingress ffff:", 0xFFFF, 0xFFFF),)),
         ),

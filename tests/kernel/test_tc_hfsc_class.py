@@ -352,7 +352,7 @@ def test_what_others_put_there_stays(wire: Wire, module: Module) -> None:
     assert "# Not of virtnet.qos, and not here: fw filter 0x3 at preference 7" in result["script"]
     four_ways(module, vlan=100, share=10, rt="1mbit")
     four_ways(module, vlan=100, share=10)
-    assert "basic filter 0x1 at preference 16 points to class 10" in module(vlan=16, state="absent")["msg"]
+    assert "basic filter 0x1 at preference 16 points to class 1389:10" in module(vlan=16, state="absent")["msg"]
     four_ways(module, vlan=100, state="absent")
     assert wire.tree().splitlines() == before
     assert (

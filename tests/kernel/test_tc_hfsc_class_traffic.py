@@ -112,10 +112,10 @@ class Iperf:
             time.sleep(0.5)  # the server is still busy with the end of the flow before
         raise AssertionError(result["error"])
 
-    def together(self, flows: dict[str, str], seconds: int = 4) -> list[float]:
+    def together(self, flows: dict[str, str], seconds: int = 3) -> list[float]:
         """Return what flows get while all of them run, in Mbit/s, by their classes' counters: minor -> address."""
-        clients = [self.start(number, address, seconds + 4) for number, address in enumerate(flows.values())]
-        time.sleep(3)
+        clients = [self.start(number, address, seconds + 3) for number, address in enumerate(flows.values())]
+        time.sleep(2.5)
         counts = []
         for pause in (seconds, 0):
             shown = self.wire.run("tc", "-s", "class", "show", "dev", "near")
@@ -155,12 +155,15 @@ def reached(iperf: Iperf, address: str, limit: int) -> list[float]:
 
 @pytest.mark.parametrize("limit", [1, 10, 100, 1000])
 def test_a_limit_is_kept(wire: Wire, module: Module, iperf: Iperf, limit: int) -> None:
-    module(vlan=100, ls="1gbit", ul=f"{limit}mbit")
+    # With pfifo, so that there is always something to send: CoDel takes the pauses of a busy machine for congestion.
+    module(vlan=100, ls="1gbit", ul=f"{limit}mbit", leaf="pfifo")
     rates = reached(iperf, "10.0.100.2", limit)
-    module(vlan=100, ls="1gbit")
-    most = iperf.megabits("10.0.100.2", seconds=1)
-    print(f"{limit} Mbit/s: {rates}; without a limit: {most:.0f} Mbit/s")
-    assert most > 1.1 * limit, f"this machine sends too little to tell whether {limit} Mbit/s are kept"
+    if limit == 1000:
+        module(vlan=100, ls="1gbit", leaf="pfifo")
+        most = iperf.megabits("10.0.100.2", seconds=1)
+        print(f"without a limit: {most:.0f} Mbit/s")
+        assert most > 1100, "this machine sends too little to tell whether 1000 Mbit/s are kept"
+    print(f"{limit} Mbit/s: {rates}")
     assert rates[-1] == close(limit)
 
 
@@ -244,7 +247,8 @@ def test_other_classes_never_see_a_message(wire: Wire, module: Module) -> None:
     assert f"1389:{TEMPORARY | 100:x} " in seen
     assert "1389:c8 " not in seen
     assert "1389:1388 " not in seen
-    assert "root" not in seen
+    # The kernel also announces what the module reads again, one by one, which the root is a part of.
+    assert "deleted qdisc" not in seen
 
 
 def test_a_queue_that_does_not_empty_is_given_a_second_and_reported(wire: Wire, module: Module) -> None:
@@ -354,7 +358,11 @@ def test_random_changes_of_other_classes_go_unnoticed(wire: Wire, module: Module
 
 @pytest.mark.parametrize("number", [1, 100])
 def test_untagged_traffic_always_flows(wire: Wire, module: Module, number: int) -> None:
-    """While a tree comes to be, while it goes, and while one takes the place of somebody's root."""
+    """While a tree comes to be, while it goes, and while one takes the place of somebody's root.
+
+    When the kernel gives a device another root, it stops its queue and drops what comes meanwhile (qdisc_graft()): that
+    is at most one packet in half a millisecond, each time, with any program. Everything else is up to the module.
+    """
     classes = [{"vlan": vlan, "share": 1} for vlan in range(1, number + 1)]
     somebody = (
         "qdisc add dev near root handle 1: htb default 1\nclass add dev near parent 1: classid 1:1 htb rate 1gbit\n"
@@ -376,4 +384,5 @@ def test_untagged_traffic_always_flows(wire: Wire, module: Module, number: int) 
         during("replace_root", classes=classes, replace_root=True)
         wire.run("tc", "qdisc", "del", "dev", "near", "root")
     print(lost)
-    assert lost == {what: [0, 0, 0] for what in lost}
+    grafts = {"created": 1, "absent": 1, "replace_root": 2}
+    assert all(max(lost[what]) <= number for what, number in grafts.items()), lost

@@ -219,7 +219,7 @@ def test_rates_are_exact() -> None:
 
 
 VDSM = Stray("basic filter 0x1 at preference 16", "basic", 16, 3, 1, 16)
-CATCH_ALL = Stray("u32 filter 0x80000800 at preference 5000", "u32", 5000, 3, 0x80000800)
+CATCH_ALL = Stray("u32 filter 0x80000800 at preference 5000", "u32", 5000, 3, 0, 0x1388)
 
 
 def test_vdsms_tree_is_written_as_it_is_taken_over() -> None:

@@ -446,8 +446,26 @@ def test_packets_that_a_class_does_not_get_rid_of_are_reported() -> None:
 
 def test_a_class_that_others_hold_is_not_taken_away() -> None:
     now = replace(tree_with_limit(), foreign=Foreign(filters=(ForeignFilter("fw filter 0x1", 1, 100),)))
-    assert blocked(now, plan(now, declared(now, vlan(100, absent=True)))) == ["fw filter 0x1 points to class 64"]
-    assert (
-        blocked(now, plan(now, declared(now, vlan(100, HfscClass(ls=Curve(3), ul=Curve(9)), LeafWish("fq_codel")))))
-        == []
-    )
+    held = ["fw filter 0x1 points to class 1389:64"]
+    assert blocked(now, plan(now, declared(now, vlan(100, absent=True))), ()) == held
+    more = vlan(100, HfscClass(ls=Curve(3), ul=Curve(9)), LeafWish("fq_codel"))
+    assert blocked(now, plan(now, declared(now, more)), ()) == []
+
+
+def test_what_is_somebodys_is_not_made_anew_with_the_class_above_it() -> None:
+    above = Wish("", 5, HfscClass(ls=Curve(10), ul=Curve(10)))
+    now = declared(Tree(), above, Wish("", 6, replace(TEN, parent=5)), Wish("", 7, replace(TEN, parent=5)))
+    now = replace(now, leaves={**now.leaves, 6: Leaf("netem", 6)})
+    made = plan(now, declared(now, Wish("", 5, TEN)))
+    anew = "which has to be made anew with a class that it is below or above,"
+    assert blocked(now, made, {7}) == [
+        f"class 1389:6, {anew} has somebody's qdisc netem 6:",
+        f"class 1389:7, {anew} is to be ignored",
+    ]
+
+
+def test_marks_with_another_mask_at_the_same_preference_go_before_those_that_come() -> None:
+    one, other = (Wish("", 5, TEN, matches=(Match(fwmark=mark),)) for mark in ((0x11, 0xFF), (0x2200, 0xFF00)))
+    now = declared(Tree(), one)
+    steps = [step for step in plan(now, declared(now, other)).steps if step.part == "filters"]
+    assert [step.after is None for step in steps] == [True, False]

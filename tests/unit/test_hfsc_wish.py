@@ -25,6 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import LeafWish
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, rules_of
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import applied, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, Wish, declare, handle_of
 
 MAJOR = 0x1389
@@ -216,7 +217,7 @@ def test_a_class_that_only_looks_temporary_stays() -> None:
 def vdsm(ls: int, other: int) -> Tree:
     """Return what vdsm's filters and curves are read as: its own ls times eight, in bytes/s."""
     basic = [Stray(f"basic filter at {number}", "basic", number, 3, 1, number) for number in (16, 17)]
-    last = Stray("u32 filter", "u32", 5000, 3, 0x80000800, None)
+    last = Stray("u32 filter", "u32", 5000, 3, 0, 0x1388)
     nodes = {
         16: HfscClass(ls=Curve(ls), ul=Curve(MBIT)),
         17: HfscClass(ls=Curve(other, 80, 800_000)),
@@ -234,6 +235,29 @@ def test_what_vdsm_made_gets_our_filters_and_its_shares_as_they_were_meant() -> 
     assert tree.classes[17].ls == Curve(10 * MBIT, 80 * MBIT, 100_000)
     assert tree.classes[0x1388].ls == Curve(50 * MBIT)
     assert made(tree, vlan(16, HfscClass(ls=Curve(60 * MBIT)))) == tree
+
+
+def test_what_vdsm_made_without_vlans_is_meant_so_too() -> None:
+    last = Stray("u32 filter", "u32", 5000, 3, 0, 0x1388)
+    untagged = Tree({MAJOR: 0x1388}, {0x1388: HfscClass(ls=Curve(50))}, strays={last: True})
+    assert made(untagged, vlan(100)).classes[0x1388].ls == Curve(50 * MBIT)
+
+
+def test_what_vdsm_made_is_meant_once_though_the_run_is_interrupted() -> None:
+    now = vdsm(50, 10)
+    wanted = made(now, vlan(300))
+    phases = plan(now, wanted).phases
+    for number in range(len(phases)):
+        left = applied(now, [step for phase in phases[:number] for step in phase.steps])
+        assert made(left, vlan(300)) == wanted
+
+
+def test_what_is_to_be_ignored_keeps_what_vdsm_gave_it() -> None:
+    now = vdsm(50, 10)
+    tree = made(now, vlan(16), Wish("", 17, ignore=True), default(), prune=True)
+    assert tree.classes[17] == now.classes[17]
+    assert [stray.preference for stray in tree.strays] == [17]
+    assert tree.filters.keys() == {rule(16)}
 
 
 @pytest.mark.parametrize("meant", [3_000_000, 125_000])
