@@ -33,6 +33,8 @@ description:
   - The result does not survive a reboot by itself. RV(script) is what to persist.
 notes:
   - Two runs on one device wait for each other, up to 30 seconds.
+  - Some kernels, such as 6.1.176, can stop serving a class with a O(parent) for good when another one below the same
+    parent has a V(fq_codel). Use O(leaf=sfq) in such classes until the kernel has commit C(90b662ea25f5).
   - Classes and filters that somebody else put below the root qdisc are left alone, unless O(prune) says otherwise. The
     module's own are the classes that are declared, the temporary ones of a run that was interrupted, with
     minor numbers above C(8000), and all filters at the preferences from 6000 to 6999.

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 COLLECTIONS = ROOT / ".venv/collections"
 PYTHON = sys.executable
-LAB = (PYTHON, "tests/lab/kernel.py", "--timeout", "900", "--")
+LAB = (PYTHON, "tests/lab/kernel.py", "--timeout", "1800", "--")
 
 
 @dataclass(frozen=True)

@@ -84,25 +84,28 @@ def megabits(wire: Wire, seconds: float = 3) -> dict[str, float]:
     return {minor: 8e-6 * (after[minor] - before[minor]) / (end - start) for minor in after}
 
 
+def expect(wire: Wire, **rates: float) -> None:
+    """Have each class at its rate, within 5 %, in one of three tries: senders on a busy machine pause."""
+    tries = []
+    for _try in range(3):
+        tries.append({minor: rate for minor, rate in megabits(wire).items() if minor in rates})
+        if tries[-1] == pytest.approx(rates, rel=0.05):
+            return
+    pytest.fail(f"{rates} expected, but found {tries}")
+
+
 def test_a_slow_line_shared_three_to_one(wire: Wire, module: Module) -> None:
     apply(module, 1)
     with everything(wire, 100, 200):
-        both = megabits(wire)
+        expect(wire, **{"64": 15, "c8": 5})
     with everything(wire, 200):
-        alone = megabits(wire)
-    print(both, alone)
-    assert both["64"] == pytest.approx(15, rel=0.05)
-    assert both["c8"] == pytest.approx(5, rel=0.05)
-    assert alone["c8"] == pytest.approx(20, rel=0.05)
+        expect(wire, c8=20)
 
 
 def test_storage_that_is_guaranteed_its_part(wire: Wire, module: Module) -> None:
     apply(module, 2)
     with everything(wire, 100, 200):
-        both = megabits(wire)
-    print(both)
-    assert both["64"] == pytest.approx(10, rel=0.05)
-    assert both["c8"] == pytest.approx(10, rel=0.05)
+        expect(wire, **{"64": 10, "c8": 10})
 
 
 def waits(wire: Wire, bursts: int = 30) -> list[float]:
@@ -129,13 +132,13 @@ def waits(wire: Wire, bursts: int = 30) -> list[float]:
 def test_bursts_that_pass_at_once(wire: Wire, module: Module) -> None:
     apply(module, 3)
     with everything(wire, 200):
-        steep, rates = waits(wire), megabits(wire)
-    assert rates["c8"] == pytest.approx(5, rel=0.05)
+        steep = waits(wire)
+        expect(wire, c8=5)
     classes = examples()[2]
     classes[-1]["rt"] = classes[-1]["rt"]["m2"]
     assert module(classes=classes, prune=True)["changed"]
     with everything(wire, 200):
         flat = waits(wire)
     print(statistics.quantiles(steep, n=10), statistics.quantiles(flat, n=10))
-    assert statistics.median(steep) == pytest.approx(4 * 0.8, abs=1)
-    assert statistics.median(flat) == pytest.approx(4 * 16, abs=3)
+    assert statistics.median(steep) == pytest.approx(4 * 0.8, abs=2)
+    assert statistics.median(flat) == pytest.approx(4 * 16, abs=5)
