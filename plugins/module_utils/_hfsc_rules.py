@@ -251,6 +251,8 @@ def _check_declared_inner(run: _Run, wish: Wish, children: list[int]) -> None:
 def _check_owners(run: _Run) -> None:
     """Refuse to take packets away from a class that this run does not declare."""
     staying = run.wanted.classes.keys() - run.declared.keys()
+    if run.declaration.prune:  # the default class that is made up keeps none of what was declared for it
+        staying &= {wish.minor for wish in run.wishes.values() if wish.ignore}
     owners = {rule: each.minor for rule, each in run.now.filters.items() if each.minor in staying}
     for wish in run.declared.values() if owners else ():
         for match in wish.matches:

@@ -79,7 +79,7 @@ class Wire:
     def tree(self, device: str = "near") -> str:
         """Return what tc shows of a device, less what differs from one time to the next."""
         shown = run("tc", "-batch", "-", batch="".join(f"{each} show dev {device}\n" for each in ("qdisc", "filter")))
-        classes = sorted(line for line in run("tc", "class", "show", "dev", device).splitlines())
+        classes = sorted(re.findall("^class hfsc .*", run("tc", "class", "show", "dev", device), re.MULTILINE))
         shown = re.sub(r"\s*index \d+ ref 1 bind 1", "", shown)
         shown = re.sub(r"refcnt \d+ ", "", shown)
         return "\n".join([*(line.rstrip() for line in shown.splitlines() if line.strip()), *classes])

@@ -125,7 +125,7 @@ def waits(wire: Wire, bursts: int = 30) -> list[float]:
                 _data, ancillary = receiver.recvmsg(200, 100)[:2]
             seconds, nanoseconds = struct.unpack("=qq", ancillary[0][2])
             waited.append((seconds * 10**9 + nanoseconds - sent) / 1e6)
-            time.sleep(0.1 - waited[-1] / 1000)
+            time.sleep(max(0, 0.1 - waited[-1] / 1000))
     return waited
 
 

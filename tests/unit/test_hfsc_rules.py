@@ -286,3 +286,10 @@ def test_what_others_made_of_a_tree_is_not_held_against_a_run() -> None:
     loose = {1: HfscClass(rt=Curve(9)), 2: HfscClass(rt=Curve(9), parent=1), 0x1388: HfscClass(ls=Curve(9))}
     now = Tree(qdisc={0x1389: 0x1388}, classes=loose)
     assert run(now, {"vlan": 9, "ls": "1mbit"}, cls(2, 1, rt="72bit"), link=Link(speed=100))[1] == []
+
+
+def test_with_prune_a_match_of_the_default_class_that_was_declared_is_free() -> None:
+    now = tree({"default": True, "ls": "1mbit", "match": [{"vlan": 20}]}, cls(6))
+    claim = cls(5, match=[{"vlan": 20}])
+    assert run(now, claim, prune=True)[1] == []
+    assert len(run(now, claim)[1]) == 1
