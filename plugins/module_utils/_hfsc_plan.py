@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import OTHER, TEMPORARY, Leaf, Tree
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import OTHER, TEMPORARY, Leaf, Stray, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import DEFAULTS
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Rule
 
@@ -97,9 +97,8 @@ def plan(now: Tree, wanted: Tree) -> Plan:
     if replace(now, foreign=wanted.foreign) == wanted and not now.foreign.root:
         return Plan((), ())
     if not wanted.qdisc:
-        steps = [Step("qdisc", major, default, None) for major, default in now.qdisc.items()]
-        actions = [Action("delete", step.part, step.key, step.before, None) for step in steps]
-        return Plan(tuple(actions), (Phase(tuple(steps)),) if steps else ())
+        actions = [Action("delete", "qdisc", major, default, None) for major, default in now.qdisc.items()]
+        return Plan(tuple(actions), tuple(phase for phase in _taken_away(now) if phase.steps))
     renewed = _renewed(now, wanted)
     phases = _phases(now, wanted, renewed)
     return Plan(tuple(_actions(now, wanted, renewed)), tuple(phase for phase in phases if phase.steps))
@@ -219,6 +218,23 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
     )
 
 
+def _taken_away(now: Tree) -> Iterator[Phase]:
+    """Take a whole tree away: with its root the kernel drops what waits in any class, so those go when they are empty.
+
+    Until then all traffic is the default class's, which comes last. What somebody's filter points to cannot go before.
+    """
+    held = {each.minor for each in now.foreign.filters if each.minor in now.classes} | set(now.qdisc.values())
+    held |= {above for minor in held for above in now.ancestors(minor)}
+    gone = now.classes.keys() - held
+    bare = Tree(qdisc=now.qdisc)
+    yield Phase((*(Step("strays", stray, True, None) for stray in _vdsms(now, bare)), *_filters(now, bare)))
+    yield Phase(
+        tuple(Step("classes", minor, now.classes[minor], None) for minor in reversed(now.parents_first(gone))),
+        drain=tuple(minor for minor in now.parents_first(gone) if minor not in now.offspring),
+    )
+    yield Phase(tuple(Step("qdisc", major, default, None) for major, default in now.qdisc.items()))
+
+
 def _redirected(wanted: Tree, stand_ins: Mapping[int, int]) -> Tree:
     """Return the tree while classes are made anew: their traffic is their temporary classes'."""
     return replace(
@@ -269,17 +285,21 @@ def _changed_in_place(now: Tree, wanted: Tree, minors: set[int]) -> Iterator[Ste
 def _taken_over(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
     """Take vdsm's filters away, each with what only it tells: that the ls of its class is as vdsm wrote it.
 
-    They come before ours, and its last one, at the highest preference, ends the search: so that one goes first.
     Each phase is one send, so that an interrupted run parts no filter from its class.
     """
-    vdsms = [stray for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms]
-    vdsms.sort(key=lambda stray: (-stray.preference, stray.handle))
+    vdsms = _vdsms(now, wanted)
     for start in range(0, len(vdsms), VDSMS_A_SEND):
         steps: list[Step] = []
         for stray in vdsms[start : start + VDSMS_A_SEND]:
             steps += _changed_in_place(now, wanted, {stray.minor or 0} - renewed)
             steps.append(Step("strays", stray, True, None))
         yield Phase(tuple(steps))
+
+
+def _vdsms(now: Tree, wanted: Tree) -> list[Stray]:
+    """Return vdsm's filters that go, as they have to: they come before ours, and the last one ends the search."""
+    gone = [stray for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms]
+    return sorted(gone, key=lambda stray: (-stray.preference, stray.handle))
 
 
 def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:

@@ -201,8 +201,13 @@ class Tc:
         Of a send in which one fails, the kernel carries out the rest; nothing of those after it goes out.
         """
         done: list[Step] = []
-        for start in range(0, len(steps), MESSAGES_A_SEND):
-            self._send(steps[start : start + MESSAGES_A_SEND], done)
+        start = 0
+        while start < len(steps):
+            end = start + MESSAGES_A_SEND
+            if end < len(steps) and steps[end].part == "leaves":
+                end -= 1  # no class is left without its leaf, which tells a temporary one, if we end in between
+            self._send(steps[start:end], done)
+            start = end
 
     def _send(self, steps: list[Step], done: list[Step]) -> None:
         numbered = {self._route.next(): step for step in steps}

@@ -308,7 +308,8 @@ options:
         the last other class goes. A class that has others below it goes only together with those.
       - With V(absent) and O(default=true), the root qdisc is removed, so that the kernel's own one comes back. That
         is refused while there are other classes.
-      - With V(absent) and neither a class nor O(classes), the root qdisc is removed with all that is below it.
+      - With V(absent) and neither a class nor O(classes), the root qdisc is removed with all that is below it, once its
+        classes have sent what waited in them, for a second at most. What waits in the default class then is dropped.
     type: str
     choices:
       - present

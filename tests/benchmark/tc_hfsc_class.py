@@ -14,6 +14,7 @@ imports are done; tc's are those of its process, whose start is shown beside. Ex
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -251,18 +252,18 @@ def throughput(report: Report, scripts: dict[str, str], options: argparse.Namesp
         ("vdsm", "kiloframes"): report.row("the same, in vdsm's layout", "one class", "1000/s", None, "", True),
     }
     with sides.Iperf() as iperf:
+
+        def measure(tree: str, measured: dict[tuple[str, str], float]) -> None:
+            sides.clear()
+            sides.tc_batch(scripts[tree])
+            measured[tree, "gigabits"] = iperf.gigabits(options.seconds)
+            measured[tree, "kiloframes"] = sides.kiloframes(options.seconds)
+
         for number in range(options.rounds):
-            measured: dict[tuple[str, str], float] = {}
-
-            def measure(tree: str, measured: dict[tuple[str, str], float] = measured) -> None:
-                sides.clear()
-                sides.tc_batch(scripts[tree])
-                measured[tree, "gigabits"] = iperf.gigabits(options.seconds)
-                measured[tree, "kiloframes"] = sides.kiloframes(options.seconds)
-
-            alternate(number, *(lambda tree=tree: measure(tree) for tree in ("one", "all", "vdsm")))
+            results: dict[tuple[str, str], float] = {}
+            alternate(number, *(functools.partial(measure, tree, results) for tree in ("one", "all", "vdsm")))
             for (tree, way), row in rows.items():
-                row.add(measured[tree, way], measured["one", way])
+                row.add(results[tree, way], results["one", way])
 
 
 def memory(report: Report, vlans: Sequence[int]) -> None:

@@ -298,6 +298,19 @@ def test_a_class_changed_in_place_keeps_its_queue(wire: Wire, module: Module, ch
     assert wire.packets()["64"] == (50, 0)
 
 
+def test_what_waits_in_a_class_is_sent_before_the_tree_is_taken_away(wire: Wire, module: Module) -> None:
+    module(vlan=100, ls="1gbit", ul="1mbit")
+    receiver = wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+    receiver.bind(("10.0.100.2", 5000))
+    receiver.settimeout(5)
+    for number in range(50):  # of 1070 bytes, 0.4 s in all
+        wire.send(100, 1, number.to_bytes(1, "big") + bytes(1027))
+    assert queued(wire, 0x64) >= 10
+    result = module(state="absent")
+    assert result["changed"] and not result.get("warnings")
+    assert sorted(receiver.recv(2000)[0] for _packet in range(50)) == list(range(50))
+
+
 STREAMED = (200, 300)  # VLANs whose classes change while they are used
 LEAVES = ["fq_codel", "sfq", "pfifo", "none", {"kind": "fq_codel", "limit": 500}, {"kind": "pfifo", "limit": 300}]
 
