@@ -307,7 +307,8 @@ def test_what_waits_in_a_class_is_sent_before_the_tree_is_taken_away(wire: Wire,
         wire.send(100, 1, number.to_bytes(1, "big") + bytes(1027))
     assert queued(wire, 0x64) >= 10
     result = module(state="absent")
-    assert result["changed"] and not result.get("warnings")
+    assert result["changed"]
+    assert not result.get("warnings")
     assert sorted(receiver.recv(2000)[0] for _packet in range(50)) == list(range(50))
 
 
