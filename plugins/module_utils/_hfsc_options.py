@@ -44,7 +44,7 @@ def parse(options: dict[str, Any], problems: Problems) -> Declaration | None:
     major = parse_handle(options["handle"], problems)
     absent = options.get("state") == "absent"
     elements = options.get("classes")
-    named = [name for name in CLASS_OPTIONS if options.get(name) not in (None, False)]
+    named = [name for name in CLASS_OPTIONS if options.get(name) is not None and (name != "default" or options[name])]
     whole = absent and elements is None and not named
     wishes: tuple[Wish, ...] = ()
     if elements is not None:

@@ -189,7 +189,7 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
             # As one: until there is a default class the kernel drops everything.
             made = {default, *wanted.ancestors(default)}
             yield Phase((Step("qdisc", major, None, default), *_grown(wanted, made)))
-    stand_ins = _stand_ins(now, renewed & wanted.classes.keys())
+    stand_ins = _stand_ins(now, wanted, renewed & wanted.classes.keys())
     temporaries = _temporaries(wanted, stand_ins)
     yield Phase(tuple(_grown(wanted, wanted.classes.keys() - now.classes.keys() - renewed - made)))
     yield Phase(tuple(_grown(temporaries, temporaries.classes)))
@@ -222,8 +222,13 @@ def _taken_away(now: Tree) -> Iterator[Phase]:
     """Take a whole tree away: with its root the kernel drops what waits in any class, so those go when they are empty.
 
     Until then all traffic is the default class's, which comes last. What somebody's filter points to cannot go before.
+    Where there is no default class, all traffic is dropped until the root is gone.
     """
-    held = {each.minor for each in now.foreign.filters if each.minor in now.classes} | set(now.qdisc.values())
+    root = Phase(tuple(Step("qdisc", major, default, None) for major, default in now.qdisc.items()))
+    if now.default not in now.classes:
+        yield root
+        return
+    held = {each.minor for each in now.foreign.filters if each.minor is not None} | set(now.qdisc.values())
     held |= {above for minor in held for above in now.ancestors(minor)}
     gone = now.classes.keys() - held
     bare = Tree(qdisc=now.qdisc)
@@ -232,7 +237,7 @@ def _taken_away(now: Tree) -> Iterator[Phase]:
         tuple(Step("classes", minor, now.classes[minor], None) for minor in reversed(now.parents_first(gone))),
         drain=tuple(minor for minor in now.parents_first(gone) if minor not in now.offspring),
     )
-    yield Phase(tuple(Step("qdisc", major, default, None) for major, default in now.qdisc.items()))
+    yield root
 
 
 def _redirected(wanted: Tree, stand_ins: Mapping[int, int]) -> Tree:
@@ -246,14 +251,17 @@ def _redirected(wanted: Tree, stand_ins: Mapping[int, int]) -> Tree:
     )
 
 
-def _stand_ins(now: Tree, renewed: Iterable[int]) -> dict[int, int]:
-    """Return the minor of the temporary class of each class that is made anew."""
+def _stand_ins(now: Tree, wanted: Tree, renewed: Iterable[int]) -> dict[int, int]:
+    """Return the minor of the temporary class of each class that is made anew; its leaf's handle is free, too."""
     taken = set(now.classes)
+    handles = {leaf.handle for tree in (now, wanted) for leaf in tree.leaves.values()} | now.qdisc.keys()
+    handles |= {each.handle for each in now.foreign.qdiscs} | {0xFFFF}  # the ingress qdisc's
     found: dict[int, int] = {}
     for minor in sorted(renewed):
-        likely = (TEMPORARY | minor, TEMPORARY | OTHER | minor)
-        found[minor] = next(each for each in (*likely, *range(0xFFFE, TEMPORARY, -1)) if each not in taken)
+        likely = (TEMPORARY | minor, TEMPORARY | OTHER | minor, *range(0xFFFE, TEMPORARY, -1))
+        found[minor] = next(each for each in likely if each not in taken and each ^ OTHER not in handles)
         taken.add(found[minor])
+        handles.add(found[minor] ^ OTHER)
     return found
 
 
@@ -297,9 +305,18 @@ def _taken_over(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
 
 
 def _vdsms(now: Tree, wanted: Tree) -> list[Stray]:
-    """Return vdsm's filters that go, as they have to: they come before ours, and the last one ends the search."""
-    gone = [stray for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms]
-    return sorted(gone, key=lambda stray: (-stray.preference, stray.handle))
+    """Return vdsm's filters that go, in order.
+
+    They come before ours, and its last one, which is no VLAN's, ends the search: so that one goes first. Of the others
+    the one with the highest ls goes last: while it is there, it tells what the lower ones mean.
+    """
+
+    def order(stray: Stray) -> tuple[bool, int, int, int]:
+        node = now.classes.get(stray.minor or 0)
+        ls = max(node.ls.m1, node.ls.m2) if node and node.ls else 0
+        return stray.kind == "basic", ls, -stray.preference, stray.handle
+
+    return sorted((stray for stray in now.strays.keys() - wanted.strays.keys() if stray.is_vdsms), key=order)
 
 
 def _defaults(now: Tree, wanted: Tree) -> Iterator[Step]:

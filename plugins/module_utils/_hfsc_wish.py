@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     DEFAULT_MINOR,
+    MINORS,
     TAGGED,
     TEMPORARY,
     Curve,
@@ -74,7 +75,7 @@ def declare(now: Tree, declaration: Declaration, packet: int, queue: int) -> Tre
     """
     present = [wish for wish in declaration.wishes if not wish.absent and not wish.ignore]
     absent = {wish.minor for wish in declaration.wishes if wish.absent}
-    tree = _taken_over(healed(now), {wish.minor for wish in declaration.wishes if wish.ignore})
+    tree = taken_over(healed(now), {wish.minor for wish in declaration.wishes if wish.ignore})
     if any(wish.default and wish.absent and wish.minor == DEFAULT_MINOR for wish in declaration.wishes):
         absent |= set(tree.qdisc.values())
     if declaration.prune or declaration.whole:
@@ -86,12 +87,12 @@ def declare(now: Tree, declaration: Declaration, packet: int, queue: int) -> Tre
         if not now.classes:
             return now
     leaves = {wish.minor: wish.leaf for wish in present}
-    default = _default(tree, declaration)
+    default = _default(now, tree, declaration)
     if default not in tree.classes:
         tree = replace(tree, classes={**tree.classes, default: HfscClass(ls=_highest(tree.classes or now.classes))})
         leaves[default] = FQ_CODEL
     tree = replace(tree, qdisc={declaration.major: default}, foreign=replace(tree.foreign, root=None))
-    tree = replace(tree, leaves=_leaves(tree, leaves, packet, queue))
+    tree = replace(tree, leaves=_leaves(tree, leaves, now.leaves, packet, queue))
     lifts = {TAGGED: True} if any(rule.tagged for rule in tree.filters) else {}
     return _without_orphans(now, replace(tree, lifts=lifts))
 
@@ -130,7 +131,7 @@ def healed(tree: Tree) -> Tree:
     )
 
 
-def _taken_over(tree: Tree, ignored: Collection[int]) -> Tree:
+def taken_over(tree: Tree, ignored: Collection[int]) -> Tree:
     """Return the tree without strays: for vdsm's filters ours, and its ls, written eight times, as they were meant.
 
     Classes that are to be ignored keep what vdsm gave them, but for its last filter, which would end the search.
@@ -142,20 +143,28 @@ def _taken_over(tree: Tree, ignored: Collection[int]) -> Tree:
         if stray.kind == "basic" and stray.minor in tree.classes:
             (rule,) = rules_of(Match(vlan=stray.preference))
             filters.setdefault(rule, Filter(stray.preference, handle_of(rule, ())))
-    theirs = {stray.minor for stray in vdsms} - set(ignored)
-    classes = {minor: node for minor, node in tree.classes.items() if minor in theirs}
-    return replace(tree, filters=filters, strays=kept, classes={**tree.classes, **_meant(classes)})
+    return replace(tree, filters=filters, strays=kept, classes={**tree.classes, **_meant(tree, ignored)})
 
 
-def _meant(classes: Mapping[int, HfscClass]) -> dict[int, HfscClass]:
-    shares = all(node.ls.m2 <= VDSM_SHARES for node in classes.values() if node.ls)
+def _meant(tree: Tree, ignored: Collection[int]) -> dict[int, HfscClass]:
+    """Return the classes with an ls as vdsm wrote it, with the one that was meant.
+
+    All of them together tell which, also those that are ignored.
+    """
+
+    theirs = {stray.minor or 0 for stray in tree.strays if stray.is_vdsms}
+    small = {minor for minor, node in tree.classes.items() if node.ls and max(node.ls.m1, node.ls.m2) <= VDSM_SHARES}
+    shares = not any(node.ls and minor not in small for minor, node in tree.classes.items() if minor in theirs)
+    if theirs and shares:
+        theirs |= small & set(tree.qdisc.values())  # the default class, where somebody took its filter away
 
     def meant(curve: Curve) -> Curve:
         if shares:
             return Curve(curve.m2 * SHARE, curve.m1 * SHARE, curve.d // VDSM_TIMES)
         return Curve(-(-curve.m2 // VDSM_TIMES), -(-curve.m1 // VDSM_TIMES), curve.d // VDSM_TIMES)
 
-    return {minor: replace(node, ls=node.ls and meant(node.ls)) for minor, node in classes.items()}
+    classes = ((minor, node) for minor, node in tree.classes.items() if minor in theirs and minor not in ignored)
+    return {minor: replace(node, ls=node.ls and meant(node.ls)) for minor, node in classes}
 
 
 def _without(tree: Tree, minors: Collection[int]) -> Tree:
@@ -184,10 +193,14 @@ def _with(tree: Tree, wishes: Iterable[Wish]) -> Tree:
     return replace(tree, classes={**tree.classes, **{wish.minor: wish.node for wish in wishes}}, filters=filters)
 
 
-def _default(tree: Tree, declaration: Declaration) -> int:
+def _default(now: Tree, tree: Tree, declaration: Declaration) -> int:
     declared = [wish.minor for wish in declaration.wishes if wish.default and not wish.absent]
     kept = tree.qdisc.values() if not declaration.prune else ()
-    return next((minor for minor in (*declared, *kept) if minor in tree.classes), DEFAULT_MINOR)
+    # One that has children gets nothing: the kernel drops what it would (hfsc_classify()).
+    barren = now.offspring.keys() & tree.offspring.keys()
+    whole = (minor for minor in (*declared, *kept) if minor in tree.classes and minor not in barren)
+    free = (minor for minor in (DEFAULT_MINOR, *reversed(MINORS)) if minor not in tree.offspring)
+    return next(whole, next(free))
 
 
 def _highest(classes: Mapping[int, HfscClass]) -> Curve:
@@ -196,12 +209,18 @@ def _highest(classes: Mapping[int, HfscClass]) -> Curve:
     return max(links, key=lambda curve: (curve.m2, curve.m1, curve.d))
 
 
-def _leaves(tree: Tree, wanted: Mapping[int, LeafWish | None], packet: int, queue: int) -> dict[int, Leaf]:
-    """Return the leaves: those that are wanted, and the others as they are; none in a class that has children."""
+def _leaves(
+    tree: Tree, wanted: Mapping[int, LeafWish | None], standing: Mapping[int, Leaf], packet: int, queue: int
+) -> dict[int, Leaf]:
+    """Return the leaves: those that are wanted, and the others as they are; none in a class that has children.
+
+    ``standing`` are those that are there now.
+    """
     inner = tree.offspring
     bare = {minor for minor, wish in wanted.items() if wish is None} | inner.keys()
     leaves = {minor: leaf for minor, leaf in tree.leaves.items() if minor not in bare}
     taken = {each.handle for each in tree.foreign.qdiscs} | {leaf.handle for leaf in leaves.values()} | set(tree.qdisc)
+    taken |= {leaf.handle for leaf in standing.values()}  # also of those that go, since what is new comes first
     for minor, wish in sorted(wanted.items()):
         if wish is None or minor in inner:
             continue
@@ -209,9 +228,8 @@ def _leaves(tree: Tree, wanted: Mapping[int, LeafWish | None], packet: int, queu
         if there and there.kind == wish.kind:
             leaves[minor] = Leaf(wish.kind, there.handle, options)
             continue
-        if there:
-            taken.discard(there.handle)
-        handle = free_handle(minor, taken)
+        own = standing.get(minor)
+        handle = minor if own and own.handle == minor else free_handle(minor, taken)
         taken.add(handle)
         leaves[minor] = Leaf(wish.kind, handle, options)
     return leaves

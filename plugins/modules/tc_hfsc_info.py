@@ -355,7 +355,7 @@ def main() -> None:
     )
     netns = module.params["netns"]
     try:
-        if netns:
+        if netns is not None:
             enter(netns)
     except ImportError:
         module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2", "netns"), exception=traceback.format_exc())

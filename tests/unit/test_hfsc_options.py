@@ -192,3 +192,11 @@ def test_what_is_ignored_has_nothing_else() -> None:
 
 def test_a_list_cannot_be_longer_than_there_are_ids() -> None:
     assert refused(classes=[{}] * 32768) == ["classes: 32768 classes, and there are ids for 16383; declare fewer."]
+
+
+@pytest.mark.parametrize("named", [{"vlan": 0}, {"share": 0}, {"ls": 0}, {"leaf": 0}, {"leaf": False}], ids=str)
+def test_nothing_that_is_named_is_taken_for_omitted(named: dict[str, Any]) -> None:
+    """With state=absent and no class, the whole tree goes."""
+    assert refused(**named, state="absent")
+    (name,) = named
+    assert any(found.startswith(f"{name} ") for found in refused(**named, classes=[{"vlan": 100, "share": 1}]))

@@ -444,6 +444,20 @@ def test_packets_that_a_class_does_not_get_rid_of_are_reported() -> None:
     assert warning.endswith("and were dropped with them: 1389:64 (7)")
 
 
+@pytest.mark.parametrize(
+    ("minor", "root", "temporary"),
+    [(100, MAJOR, 0x8064), (100, 0xC064, 0xC064), (0x3FFF, MAJOR, 0xFFFF)],
+    ids=["as a rule", "the root has its leaf's handle", "its leaf's handle would be the ingress qdisc's"],
+)
+def test_a_temporary_class_has_a_leaf_with_a_handle_that_is_free(minor: int, root: int, temporary: int) -> None:
+    rest = {0x1388: TEN}
+    now = Tree({root: 0x1388}, {**rest, minor: HfscClass(ls=TEN.ls, ul=TEN.ls)})
+    steps = plan(now, replace(now, classes={**rest, minor: TEN})).steps
+    assert [step.key for step in steps if step.part == "classes" and step.before is None] == [temporary, minor]
+    (leaf,) = (step.after for step in steps if step.part == "leaves")
+    assert leaf.handle == temporary ^ 0x4000
+
+
 def test_a_class_that_others_hold_is_not_taken_away() -> None:
     now = replace(tree_with_limit(), foreign=Foreign(filters=(ForeignFilter("fw filter 0x1", 1, 100),)))
     held = ["fw filter 0x1 points to class 1389:64"]

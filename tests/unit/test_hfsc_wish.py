@@ -252,6 +252,51 @@ def test_what_vdsm_made_is_meant_once_though_the_run_is_interrupted() -> None:
         assert made(left, vlan(300)) == wanted
 
 
+@pytest.mark.parametrize(("few", "many"), [(100, 10 * MBIT), (10 * MBIT, 100), (50, 60)])
+def test_what_all_of_vdsms_classes_tell_is_told_until_the_last_one(few: int, many: int) -> None:
+    minors = [*range(100, 200), 0x1388]
+    nodes = {minor: HfscClass(ls=Curve(many if minor % 50 else few)) for minor in minors}
+    nodes[0x1388] = HfscClass(ls=Curve(max(few, many)))
+    strays = [Stray(f"basic filter at {minor}", "basic", minor, 3, 1, minor) for minor in minors[:-1]]
+    strays.append(Stray("u32 filter", "u32", 5000, 3, 0, 0x1388))
+    now = Tree({MAJOR: 0x1388}, nodes, strays=dict.fromkeys(strays, True))
+    wanted = made(now, vlan(300))
+    phases = plan(now, wanted).phases
+    assert len([phase for phase in phases if phase.steps]) > 4
+    for number in range(len(phases)):
+        left = applied(now, [step for phase in phases[:number] for step in phase.steps])
+        assert made(left, vlan(300)).classes == wanted.classes
+    ignoring = made(now, *(Wish("", minor, ignore=True) for minor in minors if minor % 50))
+    assert ignoring.classes[100] == wanted.classes[100]
+
+
+def test_the_default_class_is_vdsms_also_without_its_filter() -> None:
+    now = vdsm(50, 10)
+    kept = {stray: True for stray in now.strays if stray.kind == "basic"}
+    assert made(replace(now, strays=kept), vlan(300)).classes[0x1388].ls == Curve(50 * MBIT)
+
+
+def test_a_first_slope_that_is_no_share_is_a_rate() -> None:
+    now = vdsm(50, 10)
+    now = replace(now, classes={**now.classes, 17: HfscClass(ls=Curve(10, 4_000_000, 800_000))})
+    assert made(now, vlan(300)).classes[17].ls == Curve(2, 500_000, 100_000)
+
+
+def test_a_class_with_children_is_no_default_class() -> None:
+    inner = {0x1388: TEN, 5: replace(TEN, parent=0x1388)}
+    assert made(Tree({MAJOR: 0}, inner), vlan(100)).default == 0x3FFF
+    assert made(Tree({MAJOR: 0x1388}, inner), vlan(100)).default == 0x3FFF
+    assert made(Tree({MAJOR: 2}, {2: TEN, 5: replace(TEN, parent=2)}), vlan(100)).default == 0x1388
+
+
+def test_a_new_leaf_takes_no_handle_that_still_stands() -> None:
+    now = Tree({MAJOR: 0x1388}, {0x10: TEN, 0x1388: TEN}, {0x10: Leaf("fq_codel", 0x20)})
+    gone, new = vlan(0x10, absent=True), vlan(0x20)
+    assert made(now, gone, new).leaves[0x20] == Leaf("fq_codel", 0x7FFF)
+    other = Wish("", 0x10, TEN, LeafWish("sfq"), matches=(Match(vlan=0x10),))
+    assert made(now, other, new).leaves == {0x10: Leaf("sfq", 0x10), 0x20: Leaf("fq_codel", 0x7FFF)}
+
+
 def test_what_is_to_be_ignored_keeps_what_vdsm_gave_it() -> None:
     now = vdsm(50, 10)
     tree = made(now, vlan(16), Wish("", 17, ignore=True), default(), prune=True)
