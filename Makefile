@@ -11,7 +11,7 @@ export LC_ALL := C.UTF-8
 LAYERS := lint build unit sanity kernel lab molecule
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench host-qos $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,10 @@ molecule: venv ## The roles on a real Debian host with libvirt and a guest, in t
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
+
+host-qos: venv ## Safe changes and reboots on two Debian releases, in the host lab (about a quarter of an hour)
+	@cd $(VENV)/collections/ansible_collections/virtnet/qos && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
+	  ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(VENV)/collections" PYTHONDONTWRITEBYTECODE=1 molecule test -s host_qos --no-command-borders
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@

@@ -10,12 +10,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from typing import Protocol
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TAGGED, TEMPORARY, Tree
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Phase, Plan, Step, applied, plan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Phase, Plan, Step, applied, plan, undone
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import diff, step_text
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import healed
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
@@ -33,6 +33,9 @@ class Door(Protocol):
     def read(self) -> Tree:
         """Return the tree that stands."""
 
+    def read_again(self, steps: Collection[Step]) -> Tree:
+        """Return what the steps touched of it."""
+
     def send(self, steps: list[Step]) -> None:
         """Carry steps out."""
 
@@ -49,6 +52,20 @@ class NotApplied(Exception):
     def __init__(self, text: str, changed: bool) -> None:
         super().__init__(text)
         self.changed = changed
+
+
+def bring_about(door: Door, now: Tree, wanted: Tree, made: Plan) -> list[str]:
+    """Carry the plan out and see whether that is what stands, or raise `NotApplied`. Returns warnings."""
+    warnings = carry_out(door, now, made)
+    try:
+        again = door.read_again(made.steps)
+    except TcError as error:
+        raise NotApplied(f"{door.device}: changed, but could not be read again: {error}.", changed=True) from error
+    left = "; ".join(step_text(action, door.major) for action in undone(wanted, again, made))
+    if left:
+        text = f"{door.device}: something else changes it too. This would have to be done still: {left}."
+        raise NotApplied(text, changed=True)
+    return warnings
 
 
 def carry_out(door: Door, now: Tree, made: Plan) -> list[str]:

@@ -80,6 +80,11 @@ def may_change() -> bool:
     return not found or bool(int(found.group(1), 16) >> CAP_NET_ADMIN & 1)
 
 
+def path_of(namespace: str) -> Path:
+    """Return the file of a network namespace, from its name in ip-netns(8) or an absolute path."""
+    return Path(NAMESPACES, namespace)
+
+
 def enter(namespace: str) -> None:
     """Go to a network namespace, by its name in ip-netns(8) or an absolute path, for good.
 
@@ -89,7 +94,7 @@ def enter(namespace: str) -> None:
 
     # Opened here, since pyroute2 makes the namespaces that it does not find.
     try:
-        opened = os.open(Path(NAMESPACES, namespace), os.O_RDONLY | os.O_CLOEXEC)
+        opened = os.open(path_of(namespace), os.O_RDONLY | os.O_CLOEXEC)
     except ValueError as error:  # a null byte
         raise OSError(errno.EINVAL, str(error)) from error
     try:

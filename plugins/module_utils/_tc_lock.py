@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-FOLDER = "/run/lock"
+FOLDER = "/run"  # not /run/lock, where anybody could hold it
 WAIT_SECONDS = 30.0
 
 
@@ -26,13 +26,13 @@ class Locked(Exception):
 
 
 @contextlib.contextmanager
-def only_run(index: int) -> Iterator[None]:
-    """Hold the lock of the device with this index; wait for it, but not for ever."""
+def only_run(index: int) -> Iterator[Path]:
+    """Hold the lock of the device with this index, a file; wait for it, but not for ever."""
     folder = FOLDER if os.access(FOLDER, os.W_OK | os.X_OK) else tempfile.gettempdir()
     namespace = Path("/proc/self/ns/net").stat().st_ino
     path = Path(folder, f"virtnet-qos-{namespace}-{index}.lock")
     try:
-        # The file stays: one that is removed could be locked twice. Others may write to the folder: follow no link.
+        # The file stays: one that is removed could be locked twice. Others may write to a folder: follow no link.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise Locked(f"could not open the lock {path}: {error.strerror}") from error
@@ -42,7 +42,7 @@ def only_run(index: int) -> Iterator[None]:
             if time.monotonic() > end:
                 raise Locked(f"another run still changes it after {WAIT_SECONDS:g} s (it holds the lock {path})")
             time.sleep(0.05)
-        yield
+        yield path
     finally:
         os.close(lock)
 

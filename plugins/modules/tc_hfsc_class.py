@@ -30,7 +30,8 @@ description:
     that packet sockets or macvtap guests put into the frame themselves are seen too.
   - Everything that is wrong with the options is refused at once, before anything is changed. When the kernel refuses
     something half-way, what was done is undone.
-  - The result does not survive a reboot by itself. RV(script) is what to persist.
+  - The result survives a reboot with O(persistent=true).
+  - With O(confirm_timeout), a change that cuts the host off is taken back by the host itself.
 notes:
   - Two runs on one device wait for each other, up to 30 seconds.
   - Some kernels, such as 6.1.176, can stop serving a class with a O(parent) for good when another one below the same
@@ -315,6 +316,55 @@ options:
       - present
       - absent
     default: present
+  confirm_timeout:
+    description:
+      - Commit-confirm. How many seconds, from V(5) to V(3600), the controller has to come back over a new connection
+        and confirm a change. The host prepares the way back before it changes anything, and brings its old tree back by
+        itself if nothing comes, whatever became of Ansible, the controller or the network. The task fails then.
+      - Where nothing differs, there is nothing to confirm, and no other connection.
+      - Until then other runs on the device fail, and say who holds it.
+      - A tree that is brought back is made anew, with C(tc), so what waits in its queues is lost. A root qdisc of
+        somebody else that O(replace_root) took away does not come back; the kernel's own does.
+      - Without it, what the kernel refuses half-way is undone too, but a change that it accepts stands.
+      - It cannot be combined with C(async).
+    type: int
+    version_added: 0.1.0
+  _confirm:
+    description:
+      - For the action plugin of this name, which says with it what to do of a change with O(confirm_timeout). A task
+        that has it is refused.
+    type: dict
+    version_added: 0.1.0
+    suboptions:
+      stage:
+        description:
+          - To change, to confirm that, or to ask what became of it.
+        type: str
+        choices:
+          - arm
+          - confirm
+          - outcome
+        required: true
+      token:
+        description:
+          - The name of the change.
+        type: str
+        required: true
+      by:
+        description:
+          - Who it is, for the message that somebody else gets meanwhile.
+        type: str
+  persistent:
+    description:
+      - Whether the next boot, and the device whenever it appears, bring the tree that this run leaves; with
+        O(confirm_timeout), once that is confirmed. It is kept as a C(tc) batch in C(/etc/virtnet-qos), which the
+        systemd unit C(virtnet-qos@DEVICE.service) applies.
+      - With O(state=absent) for the whole device, they are removed, also where the device itself is gone.
+      - Where it is false, nothing of that is touched.
+      - Needs systemd, and no O(netns).
+    type: bool
+    default: false
+    version_added: 0.1.0
 requirements:
   - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
   - pyroute2 >= 0.7.2, for O(netns) only
@@ -396,6 +446,15 @@ EXAMPLES = r"""
           - dscp: cs1
         leaf: sfq
 
+- name: Change it, have it taken back if that cuts the host off, and keep it for the next boot
+  virtnet.qos.tc_hfsc_class:
+    device: bond0
+    vlan: 100
+    share: 60
+    ul: 4gbit
+    confirm_timeout: 30
+    persistent: true
+
 - name: Have no class for VLAN 100
   virtnet.qos.tc_hfsc_class:
     device: bond0
@@ -410,10 +469,11 @@ EXAMPLES = r"""
     ls: 10mbit
     ul: 20mbit
 
-- name: Have no class on the bond at all, but the kernel's own qdisc
+- name: Have no class on the bond at all, but the kernel's own qdisc, now and after the next boot
   virtnet.qos.tc_hfsc_class:
     device: bond0
     state: absent
+    persistent: true
 """
 
 RETURN = r"""
@@ -435,7 +495,9 @@ actions:
       type: str
       sample: change
     object:
-      description: V(qdisc) for the root qdisc, V(class), V(leaf) for the qdisc inside a class, or V(filter).
+      description:
+        - V(qdisc) for the root qdisc, V(class), V(leaf) for the qdisc inside a class, V(filter), or V(file) for what
+          O(persistent) keeps.
       type: str
       sample: class
     id:
@@ -458,6 +520,11 @@ actions:
       id: "1389:64"
       before: ls 60mbit
       after: rt 1gbit, ls 60mbit
+confirmed:
+  description: Whether the change was confirmed. If it was not, the task fails, and its message says what stands.
+  returned: when O(confirm_timeout) is given and something differed
+  type: bool
+  sample: true
 script:
   description:
     - The whole tree of the device as input for C(tc -batch), which makes it on a device that has none.
@@ -472,20 +539,24 @@ script:
     qdisc add dev bond0 parent 1389:1388 handle 1388: fq_codel
 """
 
-import contextlib
 import gc
 import traceback
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, carry_out
+from ansible_collections.virtnet.qos.plugins.module_utils._guard import Guard, NotKept, guard_of
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, bring_about
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan, undone
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff, step_text
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
+from ansible_collections.virtnet.qos.plugins.module_utils._hold import Held, NotConfirmed
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices, enter, may_change
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
@@ -518,6 +589,12 @@ ELEMENT: dict[str, Any] = {
     "ignore": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }
+# From the action plugin: it changes with the first, and comes back with one of the others.
+CONFIRM: dict[str, Any] = {
+    "stage": {"type": "str", "choices": ["arm", "confirm", "outcome"], "required": True},
+    "token": {"type": "str", "required": True, "no_log": False},
+    "by": {"type": "str"},
+}
 
 
 def converge(module: AnsibleModule) -> dict[str, Any]:
@@ -526,20 +603,29 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     problems = Problems()
     device = options["device"]
     declaration = parse(options, problems)
+    guard = guard_of(options, module.check_mode, runner(module), problems)
     there = devices()
+    if declaration and declaration.whole and guard.boot and device not in there:
+        problems.refuse_if_any()
+        return forget(module, guard)
     check_name(device, there, problems)
     if not may_change():
         problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")
     if declaration is None or problems.found:
         raise Refused(problems.found)
     tc = Tc(device, there[device], declaration.major)
-    with contextlib.nullcontext() if module.check_mode else only_run(tc.index):
-        return bring_about(module, tc, declaration, problems)
+    if module.check_mode:
+        return run_on(module, tc, declaration, guard, None)
+    with only_run(tc.index) as lock:
+        for warning in guard.settle():
+            module.warn(f"{device}: {warning}")
+        return run_on(module, tc, declaration, guard, lock)
 
 
-def bring_about(module: AnsibleModule, tc: Tc, declaration: Declaration, problems: Problems) -> dict[str, Any]:
-    """Read, plan, apply, read again, with nobody else of us on the device meanwhile."""
+def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard, lock: Path | None) -> dict[str, Any]:
+    """Read, plan, apply, read again, with nobody else of us on the device meanwhile; without a lock, plan only."""
     device, major = tc.device, tc.major
+    problems = Problems()
     now = tc.read()
     wanted = declare(now, declaration, tc.link.packet, tc.link.queue)
     check(now, wanted, declaration, tc.link, module.params, problems)
@@ -547,28 +633,67 @@ def bring_about(module: AnsibleModule, tc: Tc, declaration: Declaration, problem
     made = plan(now, wanted)
     for reason in blocked(now, made, {wish.minor for wish in declaration.wishes if wish.ignore}):
         problems.add("device", device, reason, "remove or declare that first")
+    text = script(wanted, device)
+    if lock:
+        guard.check_writable(text, problems)
     problems.refuse_if_any()
 
-    if made.actions and not module.check_mode:
-        for warning in carry_out(tc, now, made):
-            module.warn(f"{device}: {warning}")
-        try:
-            again = tc.read_again(made.steps)
-        except TcError as error:
-            raise NotApplied(f"{device}: changed, but could not be read again: {error}.", changed=True) from error
-        left = "; ".join(step_text(action, major) for action in undone(wanted, again, made))
-        if left:
-            text = f"{device}: something else changes it too. This would have to be done still: {left}."
-            raise NotApplied(text, changed=True)
-    result = {
-        "changed": bool(made.actions),
-        "device": device,
-        "actions": action_list(made.actions, major),
-        "script": script(wanted, device),
-    }
+    actions = action_list(made.actions, major) + guard.actions(text)
+    result = {"changed": bool(actions), "device": device, "actions": actions, "script": text}
     if module._diff:
-        result["diff"] = diff(now, wanted, made.actions, major)
+        sides, kept = diff(now, wanted, made.actions, major), guard.diff(text)
+        result["diff"] = {"before": sides["before"] + kept[0], "after": sides["after"] + kept[1]}
+    if lock:
+        if made.actions:
+            # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
+            before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
+            guard.arm(lock, script(before, device), text)
+            try:
+                warnings = bring_about(tc, now, wanted, made)
+            except NotApplied as error:
+                if not error.changed:
+                    guard.give_up()
+                raise
+            for warning in warnings:
+                module.warn(f"{device}: {warning}")
+        guard.keep(text)
     return result
+
+
+def forget(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
+    """Have the next boot bring nothing for a device that is not there."""
+    actions = guard.actions("")
+    if not module.check_mode:
+        guard.keep("")
+    result = {"changed": bool(actions), "device": guard.device, "actions": actions, "script": ""}
+    if module._diff:
+        result["diff"] = dict(zip(("before", "after"), guard.diff("")))
+    return result
+
+
+def conclude(module: AnsibleModule) -> dict[str, Any]:
+    """Confirm a change of an earlier run, or say what became of it."""
+    device = module.params["device"]
+    guard = guard_of(module.params, module.check_mode, runner(module), Problems())
+    if module.params["_confirm"]["stage"] == "outcome":
+        hold = guard.hold
+        return {"changed": False, "outcome": hold.state if hold else "unknown", "log": hold.log() if hold else ""}
+    index = devices().get(device)
+    if index is None:
+        raise NotConfirmed("the device is gone")
+    with only_run(index):
+        guard.confirm()
+    return {"changed": True, "confirmed": True, "device": device}
+
+
+def runner(module: AnsibleModule) -> Run:
+    """Return what runs commands, and raises OSError for one that is not there."""
+    return partial(module.run_command, handle_exceptions=False)
+
+
+def pending(module: AnsibleModule) -> dict[str, Any]:
+    """Return what the action plugin is told of a change that waits to be confirmed."""
+    return guard_of(module.params, module.check_mode, runner(module), Problems()).pending
 
 
 def main() -> None:
@@ -584,12 +709,15 @@ def main() -> None:
             "replace_root": {"type": "bool", "default": False},
             "allow_overcommit": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "confirm_timeout": {"type": "int"},
+            "persistent": {"type": "bool", "default": False},
+            "_confirm": {"type": "dict", "options": CONFIRM},
         },
         supports_check_mode=True,
     )
     netns = module.params["netns"]
     try:
-        if netns:
+        if netns is not None:
             enter(netns)
     except ImportError:
         module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2", "netns"), exception=traceback.format_exc())
@@ -597,16 +725,25 @@ def main() -> None:
         module.fail_json(msg=f"netns {netns!r}: cannot be entered: {error.strerror}; ip netns names those there are.")
     # What a run makes stays until its end; looking for garbage in it takes a quarter of a silent run of 1 000 classes.
     gc.disable()
+    confirm = module.params["_confirm"]
     try:
-        result = converge(module)
+        result = converge(module) if not confirm or confirm["stage"] == "arm" else conclude(module)
+        result.update(pending(module))
     except Refused as error:
         module.fail_json(msg=str(error))
     except NotApplied as error:
-        module.fail_json(msg=str(error), changed=error.changed)
-    except Locked as error:
+        module.fail_json(msg=str(error), changed=error.changed, **pending(module))
+    except NotKept as error:
+        stands = {"confirmed": True} if confirm and confirm["stage"] == "confirm" else {}
+        module.fail_json(msg=str(error), changed=True, **stands)
+    except NotConfirmed as error:
+        module.fail_json(msg=f"{module.params['device']}: cannot be confirmed: {error}.")
+    except (Locked, Held) as error:
         module.fail_json(msg=f"{module.params['device']}: {error}.")
     except (TcError, OSError) as error:
-        module.fail_json(msg=f"{module.params['device']}: could not read its tree: {error}.")
+        module.fail_json(msg=f"{module.params['device']}: could not read its tree: {error}.", **pending(module))
+    except Exception as error:
+        module.fail_json(msg=f"{type(error).__name__}: {error}", exception=traceback.format_exc(), **pending(module))
     finally:
         gc.enable()
     module.exit_json(**result)

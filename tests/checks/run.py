@@ -81,7 +81,7 @@ CHECKS = [
     Check(
         "molecule",
         "molecule on the host lab",
-        ("molecule", "test", "--all", "--no-command-borders"),
+        ("molecule", "test", "--no-command-borders"),
         ran=r"^(\w+ > \w+): Executed: Successful",
         cwd=COLLECTIONS / "ansible_collections/virtnet/qos",
     ),

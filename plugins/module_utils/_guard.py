@@ -1,0 +1,139 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""What keeps a change of a device's tree safe: a hold until it is confirmed, and the file for the next boot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.virtnet.qos.plugins.module_utils import _hold
+from ansible_collections.virtnet.qos.plugins.module_utils._boot import NOTHING, THIS, Boot
+from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, NotConfirmed, Rollback
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._systemd import CommandFailed, Run, is_there
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import path_of
+
+# Less is not enough to log in; more is not what a person waits for.
+SECONDS = range(5, 3601)
+
+
+class NotKept(Exception):
+    """The tree stands, but the next boot does not bring it. The text says why."""
+
+
+@dataclass(frozen=True)
+class Guard:
+    """The safety of one run: ``hold`` is that of a change to be confirmed, ``boot`` what is kept of the device."""
+
+    run: Run
+    device: str
+    netns: str | None = None
+    seconds: int | None = None
+    by: str = ""
+    hold: Hold | None = None
+    boot: Boot | None = None
+
+    def actions(self, script: str) -> list[dict[str, str]]:
+        """Return what a module returns of what happens to the file, beside a tree (its script, empty if none)."""
+        if not self.boot or not self.boot.differs(script):
+            return []
+        before = self.boot.brings(script)
+        op = "delete" if not script else "add" if before == NOTHING else "change"
+        after = THIS if script else NOTHING
+        return [{"op": op, "object": "file", "id": str(self.boot.batch), "before": before, "after": after}]
+
+    def diff(self, script: str) -> tuple[str, str]:
+        """Return both sides of the same."""
+        sides = [(each["id"], each["before"], each["after"]) for each in self.actions(script)]
+        before, after = (
+            "".join(f"{side[0]}, at the next boot: {side[number]}\n" for side in sides) for number in (1, 2)
+        )
+        return before, after
+
+    def check_writable(self, script: str, problems: Problems) -> None:
+        """Refuse what could not be kept once it stands."""
+        if self.boot and self.boot.differs(script):
+            try:
+                self.boot.check_writable(script)
+            except OSError as error:
+                place = error.filename or self.boot.batch
+                rule = f"what the next boot brings cannot be written to {place}: {error.strerror}"
+                problems.add("persistent", True, rule, "mend that, or leave persistent out")
+
+    def settle(self) -> list[str]:
+        """Make way for a run, or raise `Held`; see there. Returns warnings."""
+        return _hold.settle(_hold.place_of(self.device), self.device, self.run)
+
+    def arm(self, lock: Path, before: str, after: str) -> None:
+        """Have the change that comes undone unless it is confirmed. Raises `Refused`."""
+        if not self.hold or not self.seconds:
+            return
+        netns = path_of(self.netns) if self.netns else None
+        try:
+            _hold.arm(self.hold, Rollback(self.device, netns, lock, self.seconds, self.by, before, after), self.run)
+            self.hold.begin()
+        except (OSError, CommandFailed) as error:
+            problems = Problems()
+            rule = f"the host could not be made to undo the change by itself: {error}"
+            problems.add("confirm_timeout", self.seconds, rule, "mend that; nothing was changed")
+            raise Refused(problems.found) from error
+
+    def give_up(self) -> None:
+        """Undo nothing, since nothing stands."""
+        if self.hold:
+            _hold.give_up(self.hold, self.run)
+
+    def keep(self, script: str) -> None:
+        """Have the next boot bring the tree, unless that is still to be confirmed. Raises `NotKept`."""
+        if not self.boot or self.waits:
+            return
+        try:
+            self.boot.keep(script, self.run)
+        except (OSError, CommandFailed) as error:
+            text = f"{self.device}: the tree stands, but the next boot does not bring it: {error}."
+            raise NotKept(f"{text} Mend that and run again.") from error
+
+    def confirm(self) -> None:
+        """Let what waits stand, also after the next boot. Raises `NotConfirmed` and `NotKept`."""
+        if not self.hold:
+            raise NotConfirmed("nothing was to be confirmed")
+        _hold.confirm(self.hold)
+        self.keep(self.hold.after())
+
+    @property
+    def waits(self) -> bool:
+        """Whether a change of this run waits to be confirmed."""
+        return bool(self.hold and self.hold.state in _hold.WAITING)
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        """What the action plugin is told of a change that waits."""
+        return {"_pending": {"seconds": self.hold.left()}} if self.hold and self.waits else {}
+
+
+def guard_of(options: dict[str, Any], check_mode: bool, run: Run, problems: Problems) -> Guard:
+    """Return what the options of a module say of safety."""
+    device, netns, seconds = options["device"], options.get("netns"), options.get("confirm_timeout")
+    said = options.get("_confirm") or {}
+    boot = None
+    if options.get("persistent"):
+        boot = Boot(device)
+        if netns:
+            problems.add("persistent", True, f"no boot brings the network namespace {netns}", "leave out persistent")
+        if not is_there():
+            problems.add("persistent", True, "this host has no systemd to bring it back", "leave out persistent")
+    if seconds is not None and seconds not in SECONDS:
+        rule = f"not from {SECONDS[0]} to {SECONDS[-1]} seconds"
+        problems.add("confirm_timeout", seconds, rule, f"write a number from {SECONDS[0]} to {SECONDS[-1]}")
+    elif seconds and not said and not check_mode:
+        rule = "nobody would confirm it: the action plugin of this name, which does, was not used"
+        problems.add("confirm_timeout", seconds, rule, "run the module as virtnet.qos.tc_hfsc_class")
+    hold = _hold.hold_of(_hold.place_of(device), said["token"]) if said else None
+    return Guard(run, device, netns, seconds, said.get("by") or "", hold, boot)

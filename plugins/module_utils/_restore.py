@@ -1,0 +1,85 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The two texts that a host keeps: the program that brings a device's tree back, and the unit that runs it at boot."""
+
+from __future__ import annotations
+
+# Not tc alone: a batch that fails half-way may leave a tree without its default class, which drops what it cannot
+# place. The kernel's own qdisc takes its place then: no limits rather than no traffic.
+PROGRAM = """\
+#!/bin/sh
+# Made by the Ansible collection virtnet.qos, which makes it anew.
+# Brings a device's HFSC tree back from a tc batch; an empty one is the kernel's own qdisc.
+# Usage: restore DEVICE BATCH [HOLD LOCK [SECONDS]]
+# With HOLD, the folder of a change that waits to be confirmed: after SECONDS, and only if it still waits.
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+device=$1 batch=$2 hold=${3-} lock=${4-}
+
+if [ -n "$hold" ]; then
+    [ -z "${5-}" ] || sleep "$5"
+    # A run that is at work ends first, unless it hangs.
+    [ -z "$lock" ] || { exec 9<>"$lock" && flock -w 30 9; }
+    # Whoever renames it first decides: this, or the confirmation.
+    if ! mv "$hold/pending" "$hold/expired" 2>/dev/null; then
+        # Nobody asks about it any more.
+        [ ! -e "$hold/confirmed" ] || rm -r "$hold"
+        rmdir "${hold%/*}" "${hold%/*/*}" 2>/dev/null
+        exit 0
+    fi
+    if [ ! -e "$hold/changed" ]; then
+        mv "$hold/expired" "$hold/restored"
+        exit 0
+    fi
+    exec 2>"$hold/log"
+fi
+
+tc qdisc del dev "$device" root 2>/dev/null
+if [ ! -s "$batch" ] || tc -batch "$batch"; then
+    state=restored
+else
+    state=failed
+    tc qdisc del dev "$device" root 2>/dev/null
+    echo "The tree of $device could not be made; it has the kernel's own qdisc now, and no limits." >&2
+fi
+
+if [ -n "$hold" ]; then
+    cat "$hold/log"
+    mv "$hold/expired" "$hold/$state"
+fi
+[ "$state" = restored ]
+"""
+
+# It is started by the device, whenever that appears, and stopped with it; a NIC's comes before the network does.
+# The limit of its job is how long a NIC that is gone holds up a boot; without one, for 90 seconds, as systemd's
+# DefaultDeviceTimeoutSec= has it. It counts from early on, so a slow host has used up some of it when its NICs appear.
+UNIT = """\
+# Made by the Ansible collection virtnet.qos, which makes it anew.
+[Unit]
+Description=HFSC tree of %I
+Documentation=https://github.com/virtnet/virtnet.qos/blob/main/docs/safe-changes.md
+DefaultDependencies=no
+ConditionPathExists={folder}/%I.tc
+RequiresMountsFor={folder}
+BindsTo=sys-subsystem-net-devices-%i.device
+After=sys-subsystem-net-devices-%i.device
+Wants=network-pre.target
+Before=network-pre.target
+Conflicts=shutdown.target
+Before=shutdown.target
+JobTimeoutSec=60
+StartLimitIntervalSec=0
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+TimeoutStartSec=60
+ExecStart=/bin/sh {folder}/restore %I {folder}/%I.tc
+
+[Install]
+WantedBy=sys-subsystem-net-devices-%i.device
+"""
