@@ -154,11 +154,15 @@ class Stray:
 
 @dataclass(frozen=True)
 class ForeignFilter:
-    """A filter under our root that is not ours, and the minor of the class it is known to point to."""
+    """A filter under our root that is not ours, and the minor of the class it is known to point to.
+
+    ``parent`` is the minor of the class that it is attached to, with which it goes; 0 is the root.
+    """
 
     text: str
     preference: int
     minor: int | None = None
+    parent: int = 0
 
 
 @dataclass(frozen=True)

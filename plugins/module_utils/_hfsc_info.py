@@ -196,6 +196,8 @@ def _notes(tree: Tree, major: int) -> Iterator[str]:
     for default in tree.qdisc.values():
         if default not in tree.classes:
             yield f"the default class {classid(major, default)} is not there: what no filter claims is dropped"
+        elif default in tree.offspring:  # hfsc_classify() knows only classes without children
+            yield f"the default class {classid(major, default)} has others below it: what no filter claims is dropped"
     for minor, home in sorted(tree.temporary.items()):
         yield (
             f"class {classid(major, minor)} is a temporary one for {classid(major, home)},"

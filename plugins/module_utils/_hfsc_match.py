@@ -16,7 +16,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from itertools import combinations_with_replacement
+from itertools import chain, combinations_with_replacement
 from typing import Any, Union
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -82,7 +82,7 @@ class Match:
                 fixed += network.prefixlen
         for ports in self._ports():
             if ports:
-                fixed += 16 - (ports[1] - ports[0]).bit_length()
+                fixed += 16 - _width(ports)
         return fixed
 
     @property
@@ -118,15 +118,46 @@ class Match:
         return zip(self._ports(), other._ports())
 
     def signature(self) -> tuple[object, ...]:
-        """Return what it looks at. Two of one signature, without ranges, overlap only where they are the same."""
-        networks = tuple(network and (network.version, network.prefixlen) for network in (self.src, self.dst))
-        mark = self.fwmark and self.fwmark[1]
-        return (mark, *(value is None for value in (self.vlan, self.dscp, self.ip_proto, *self._ports())), networks)
+        """Return what it looks at, and in which frames. Two of one, without ranges, overlap only where they are equal.
+
+        Those of one signature are alike in all that `places` asks of the other.
+        """
+        return (
+            self.fwmark and self.fwmark[1],
+            self.families,
+            self.vlan is None,
+            self.dscp is None,
+            self.ip_proto is None,
+            self.src and self.src.prefixlen,
+            self.dst and self.dst.prefixlen,
+            self.src_port and _width(self.src_port),
+            self.dst_port and _width(self.dst_port),
+        )
 
     @property
-    def looks_at_ports(self) -> bool:
-        """Whether it fits some ports only, of which two matches of one signature can have some in common."""
-        return self._ports() != (None, None)
+    def has_ranges(self) -> bool:
+        """Whether it fits several ports, of which two matches of one signature can have some in common."""
+        return any(ports and _width(ports) for ports in self._ports())
+
+    def places(self, other: Match) -> list[tuple[object, ...]]:
+        """Return where among the packets it is, as far as the other one tells them apart too.
+
+        It overlaps one of the other's signature only where they have a place in common. A range of ports is in two
+        places at most, since they are as wide as the wider range can be.
+        """
+        pairs = ((self.vlan, other.vlan), (self.dscp, other.dscp), (self.ip_proto, other.ip_proto))
+        exact: list[object] = [mine for mine, its in pairs if None not in (mine, its)]
+        if self.fwmark and other.fwmark:
+            exact.append(self.fwmark[0] & other.fwmark[1])
+        for mine, its in ((self.src, other.src), (self.dst, other.dst)):
+            if mine and its:
+                exact.append(mine.supernet(new_prefix=min(mine.prefixlen, its.prefixlen)))
+        found = [tuple(exact)]
+        for one, two in self._pairs(other):
+            if one and two:
+                width = max(_width(one), _width(two))
+                found = [(*place, end) for place in found for end in dict.fromkeys(port >> width for port in one)]
+        return found
 
     def options(self) -> dict[str, int | str]:
         """Return it as a user writes it."""
@@ -139,6 +170,11 @@ class Match:
 
     def __str__(self) -> str:
         return ", ".join(f"{'VLAN' if name == 'vlan' else name} {value}" for name, value in self.options().items())
+
+
+def _width(ports: Ports) -> int:
+    """Return how many bits of a port tell those of a range apart; 0 for one port."""
+    return (ports[1] - ports[0]).bit_length()
 
 
 def _written(name: str, value: Any) -> int | str:
@@ -200,36 +236,26 @@ def undecided(owners: Mapping[Match, int]) -> Iterator[tuple[Match, Match]]:
         ranks.setdefault(rank, {}).setdefault(match.signature(), []).append(match)
     for alike in ranks.values():
         for one, two in combinations_with_replacement(alike.values(), 2):
-            if one is two and not one[0].looks_at_ports:
+            if one is two and not one[0].has_ranges:
                 continue  # alike and exact, so they differ
             yield from _clashes(one, two, owners)
 
 
 def _clashes(some: list[Match], others: list[Match], owners: Mapping[Match, int]) -> Iterator[tuple[Match, Match]]:
-    """Return those pairs of two lists of one signature each. What both look at exactly sorts most of them out."""
+    """Return those pairs of two lists of one signature each, or of one list. Their places sort most of them out."""
     sample, other = some[0], others[0]
     if sample.families and other.families and not set(sample.families) & set(other.families):
         return
-    places: dict[tuple[object, ...], list[Match]] = {}
-    for match in others:
-        places.setdefault(_common(match, sample), []).append(match)
+    # Who is at a place, by owner: those of one class are no pairs, however many they are.
+    there: dict[tuple[object, ...], dict[int, list[Match]]] = {}
+    for match in others if others is not some else ():
+        for place in match.places(sample):
+            there.setdefault(place, {}).setdefault(owners[match], []).append(match)
     for match in some:
-        for each in places.get(_common(match, other), ()):
-            if (
-                owners[match] != owners[each]
-                and match.overlaps(each)
-                and (some is not others or str(match) < str(each))
-            ):
+        owner, places = owners[match], match.places(other)
+        near = [theirs for place in places for its, theirs in there.get(place, {}).items() if its != owner]
+        for each in dict.fromkeys(chain.from_iterable(near)):
+            if match.overlaps(each):
                 yield match, each
-
-
-def _common(match: Match, other: Match) -> tuple[object, ...]:
-    """Return what a match says of those things that the other one looks at too, but for ports."""
-    pairs = ((match.vlan, other.vlan), (match.dscp, other.dscp), (match.ip_proto, other.ip_proto))
-    exact = [mine for mine, its in pairs if None not in (mine, its)]
-    networks = [
-        mine.supernet(new_prefix=min(mine.prefixlen, its.prefixlen))
-        for mine, its in ((match.src, other.src), (match.dst, other.dst))
-        if mine and its and mine.version == its.version
-    ]
-    return (*exact, *networks)
+        for place in places if others is some else ():
+            there.setdefault(place, {}).setdefault(owner, []).append(match)

@@ -95,14 +95,15 @@ def parse_class(options: dict[str, Any], major: int, absent: bool, problems: Pro
     node = HfscClass(rt, ls, curves["ul"], above)
     if len(problems.found) == before and not absent:
         _check_together(node, problems, path)
-    matches = [] if vlan is None else [Match(vlan=vlan)]
+    matches = {} if vlan is None else {Match(vlan=vlan): f"{path}vlan"}
     for index, element in enumerate(options.get("match") or ()):
         match = parse_match(element, f"{path}match[{index}].", problems)
-        if match and match not in matches:
-            matches.append(match)
+        if match:
+            matches.setdefault(match, f"{path}match[{index}]")
     leaf = options.get("leaf")
     inside = FQ_CODEL if leaf is None else parse_leaf(leaf, f"{path}leaf", problems)
-    return Wish(path, minor, node, inside, leaf is not None, tuple(matches), default, absent)
+    named, paths = tuple(matches), tuple(matches.values())
+    return Wish(path, minor, node, inside, leaf is not None, named, default, absent, match_paths=paths)
 
 
 def classid(major: int, minor: int) -> str:
@@ -265,8 +266,8 @@ def _check_list(wishes: list[Wish], major: int, problems: Problems) -> None:
 
 
 def match_option(wish: Wish, match: Match) -> str:
-    """Return the name of the option that says so."""
-    return f"{wish.path}vlan" if match == Match(vlan=match.vlan) else f"{wish.path}match"
+    """Return the name of the option in which a class was given a match."""
+    return wish.match_paths[wish.matches.index(match)]
 
 
 def add_undecided(wish: Wish, match: Match, other: Match, owner: str, problems: Problems) -> None:

@@ -117,9 +117,9 @@ def blocked(tree: Tree, made: Plan, ignored: Collection[int]) -> list[str]:
     """Return what of somebody else's keeps classes from being taken away or made anew: it would be lost, or EBUSY."""
     major = next(iter(tree.qdisc), 0)
     gone = {step.key for step in made.steps if step.part == "classes" and step.after is None}
-    found = [
-        f"{each.text} points to class {major:x}:{each.minor:x}" for each in tree.foreign.filters if each.minor in gone
-    ]
+    filters = tree.foreign.filters
+    found = [f"{each.text} points to class {major:x}:{each.minor:x}" for each in filters if each.minor in gone]
+    found += [f"{each.text} would be lost" for each in filters if each.parent in gone and each.minor not in gone]
     anew = {action.key for action in made.actions if action.op == "recreate" and action.before == action.after}
     for minor in sorted(anew - {action.key for action in made.actions if action.part == "leaves"}):
         what = f"class {major:x}:{minor:x}, which has to be made anew with a class that it is below or above,"
@@ -221,14 +221,16 @@ def _phases(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Phase]:
 def _taken_away(now: Tree) -> Iterator[Phase]:
     """Take a whole tree away: with its root the kernel drops what waits in any class, so those go when they are empty.
 
-    Until then all traffic is the default class's, which comes last. What somebody's filter points to cannot go before.
+    Until then all traffic is the default class's, which comes last. What somebody's filter points to cannot go before,
+    and what it is attached to goes with the root.
     Where there is no default class, all traffic is dropped until the root is gone.
     """
     root = Phase(tuple(Step("qdisc", major, default, None) for major, default in now.qdisc.items()))
     if now.default not in now.classes:
         yield root
         return
-    held = {each.minor for each in now.foreign.filters if each.minor is not None} | set(now.qdisc.values())
+    held = {minor for each in now.foreign.filters for minor in (each.minor, each.parent) if minor}
+    held |= set(now.qdisc.values())
     held |= {above for minor in held for above in now.ancestors(minor)}
     gone = now.classes.keys() - held
     bare = Tree(qdisc=now.qdisc)

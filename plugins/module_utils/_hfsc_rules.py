@@ -27,7 +27,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import (
     classid,
     match_option,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, Wish
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, Wish, healed, taken_over
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME
@@ -40,7 +40,8 @@ def check(  # noqa: PLR0913, PLR0917
 
     ``wanted`` is what `declare` makes of ``now`` and the declaration; ``options`` are the module's.
     """
-    run = _Run(now, wanted, declaration, problems)
+    # Whose a packet is, vdsm's filters say too, and those of an interrupted run, which stand for another class.
+    run = _Run(taken_over(healed(now), ()), wanted, declaration, problems)
     device = options["device"]
     if any(not wish.absent for wish in declaration.wishes):
         check_kind(link, device, problems)
@@ -103,8 +104,9 @@ def check_kind(link: Link, device: str, problems: Problems) -> None:
     if link.kind in unfit:
         rule, remedy = unfit[link.kind]
         problems.add("device", device, f"it is {rule}", remedy)
-    if link.port_of == "bond":
-        problems.add("device", device, "it is a port of a bond, which has the traffic before it", "name the bond")
+    if link.port_of in ("bond", "team"):
+        rule = f"it is a port of a {link.port_of}, which has the traffic before it"
+        problems.add("device", device, rule, f"name the {link.port_of}")
 
 
 def check_device(now: Tree, device: str, handle: str, replace_root: bool, problems: Problems) -> None:
@@ -155,7 +157,9 @@ def _check_default(run: _Run) -> None:
     for wish in run.declaration.wishes:
         if not wish.absent or not (wish.default or wish.minor == run.now.default == DEFAULT_MINOR):
             continue
-        gone = {wish.minor, run.now.default, *({DEFAULT_MINOR} - set(run.now.classes))}
+        # A class that has others below it is no default, whatever the root qdisc says (hfsc_classify()).
+        default = {run.now.default} - run.now.offspring.keys()
+        gone = {wish.minor, *default, *({DEFAULT_MINOR} - set(run.now.classes))}
         others = [run.name(minor) for minor in sorted(set(run.wanted.classes) - gone)]
         others += [each.text for each in run.now.foreign.filters]
         if run.now.qdisc and others:
@@ -172,7 +176,7 @@ def _check_absent(run: _Run) -> None:
             if owner and owner.minor not in run.wishes:
                 rule = f"its traffic is {run.name(owner.minor)}'s, so nothing would be taken away"
                 remedy = f"name that one: {wish.path}classid: '{classid(run.declaration.major, owner.minor)}'"
-                run.problems.add(f"{wish.path}vlan", match.vlan, rule, remedy)
+                run.problems.add(match_option(wish, match), match.vlan, rule, remedy)
 
 
 def _check_parents(run: _Run) -> None:
@@ -207,20 +211,23 @@ def _check_inner(run: _Run) -> None:
         wish = run.declared.get(minor)
         if wish:
             _check_declared_inner(run, wish, children)
-            continue
         below = next((run.declared[child] for child in children if child in run.declared), None)
-        if below and minor in run.wanted.classes and minor not in run.now.offspring:
-            has = _leaf_only(run, minor)
-            if has:
-                rule = f"that class has {listed(has)}, and no class that has others below it can"
-                parent = classid(run.declaration.major, minor)
-                run.problems.add(f"{below.path}parent", parent, rule, "declare it without in classes, before this one")
+        if not below or minor not in run.wanted.classes or minor in run.now.offspring:
+            continue
+        option, parent = f"{below.path}parent", classid(run.declaration.major, minor)
+        has = [] if wish else _leaf_only(run, minor)
+        if has:
+            rule = f"that class has {listed(has)}, and no class that has others below it can"
+            run.problems.add(option, parent, rule, "declare it without in classes, before this one")
+        filters = [f"the {each.text}" for each in run.wanted.foreign.filters if each.minor == minor]
+        if filters:
+            rule = f"that class has {listed(filters)}, whose packets no class that has others below it gets"
+            run.problems.add(option, parent, rule, "have them point to another class first")
 
 
 def _leaf_only(run: _Run, minor: int) -> list[str]:
     node = run.wanted.classes[minor]
     filters = [f"the filter for {rule}" for rule, each in run.wanted.filters.items() if each.minor == minor]
-    filters += [f"the {each.text}" for each in run.wanted.foreign.filters if each.minor == minor]
     parts = {
         f"a guarantee (rt {node.rt})": node.rt,
         "no ls": not node.ls,
@@ -241,8 +248,8 @@ def _check_declared_inner(run: _Run, wish: Wish, children: list[int]) -> None:
     rule = f"only a class without others below has traffic of its own, and {below}"
     if wish.matches:
         found(match_option(wish, wish.matches[0]), str(wish.matches[0]), rule, lower)
-    if wish.default:
-        found(f"{wish.path}default", True, rule, lower)
+    if wish.default or wish.minor == run.wanted.default:
+        found(f"{wish.path}default", wish.default or None, rule, lower)
     if wish.leaf_named:
         kind = wish.leaf.kind if wish.leaf else "none"
         found(f"{wish.path}leaf", kind, rule, f"leave out {wish.path}leaf")
@@ -284,7 +291,7 @@ def _check_masks(run: _Run) -> None:
         declared = [rule for rule in rules.values() if run.wanted.filters[rule].minor in run.declared]
         if declared and len(rules) > 1:
             one = declared[-1]
-            path = f"{run.declared[run.wanted.filters[one].minor].path}match"
+            path = match_option(run.declared[run.wanted.filters[one].minor], one.match)
             others = listed([str(rule) for rule in rules.values() if rule is not one])
             reason = f"the kernel keeps one mask for each number of bits, and there is {others}"
             remedy = "use the same mask, or one with another number of bits"

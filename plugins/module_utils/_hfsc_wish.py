@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     DEFAULT_MINOR,
@@ -43,7 +43,10 @@ FQ_CODEL = LeafWish("fq_codel")
 
 @dataclass(frozen=True)
 class Wish:
-    """One class as a user declares it. ``leaf`` None is the kernel's own pfifo; ``path`` is where it was written."""
+    """One class as a user declares it. ``leaf`` None is the kernel's own pfifo.
+
+    ``path`` is where it was written, and ``match_paths`` are where its matches were.
+    """
 
     path: str
     minor: int
@@ -54,6 +57,7 @@ class Wish:
     default: bool = False
     absent: bool = False
     ignore: bool = False
+    match_paths: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -75,19 +79,19 @@ def declare(now: Tree, declaration: Declaration, packet: int, queue: int) -> Tre
     """
     present = [wish for wish in declaration.wishes if not wish.absent and not wish.ignore]
     absent = {wish.minor for wish in declaration.wishes if wish.absent}
-    tree = taken_over(healed(now), {wish.minor for wish in declaration.wishes if wish.ignore})
+    there = taken_over(healed(now), {wish.minor for wish in declaration.wishes if wish.ignore})
     if any(wish.default and wish.absent and wish.minor == DEFAULT_MINOR for wish in declaration.wishes):
-        absent |= set(tree.qdisc.values())
+        absent |= set(there.qdisc.values()) - there.offspring.keys()
     if declaration.prune or declaration.whole:
-        absent = set(tree.classes) - {wish.minor for wish in declaration.wishes if not wish.absent}
-    tree = _with(_without(tree, absent), present)
+        absent = set(there.classes) - {wish.minor for wish in declaration.wishes if not wish.absent}
+    tree = _with(_without(there, absent), present)
     if not tree.classes:
         if declaration.whole or declaration.prune or any(wish.default for wish in declaration.wishes):
             return Tree(foreign=Foreign(root=now.foreign.root)) if now.qdisc else now
         if not now.classes:
             return now
     leaves = {wish.minor: wish.leaf for wish in present}
-    default = _default(now, tree, declaration)
+    default = _default(there, tree, declaration)
     if default not in tree.classes:
         tree = replace(tree, classes={**tree.classes, default: HfscClass(ls=_highest(tree.classes or now.classes))})
         leaves[default] = FQ_CODEL
@@ -193,11 +197,11 @@ def _with(tree: Tree, wishes: Iterable[Wish]) -> Tree:
     return replace(tree, classes={**tree.classes, **{wish.minor: wish.node for wish in wishes}}, filters=filters)
 
 
-def _default(now: Tree, tree: Tree, declaration: Declaration) -> int:
+def _default(before: Tree, tree: Tree, declaration: Declaration) -> int:
     declared = [wish.minor for wish in declaration.wishes if wish.default and not wish.absent]
     kept = tree.qdisc.values() if not declaration.prune else ()
     # One that has children gets nothing: the kernel drops what it would (hfsc_classify()).
-    barren = now.offspring.keys() & tree.offspring.keys()
+    barren = before.offspring.keys() & tree.offspring.keys()
     whole = (minor for minor in (*declared, *kept) if minor in tree.classes and minor not in barren)
     free = (minor for minor in (DEFAULT_MINOR, *reversed(MINORS)) if minor not in tree.offspring)
     return next(whole, next(free))

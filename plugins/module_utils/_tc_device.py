@@ -43,8 +43,9 @@ NAMES_SHOWN = 20
 class Link:
     """What a device is: its kind in ip-link(8), which a NIC has not, and the name of the device it is on.
 
-    ``packet`` is the kernel's psched_mtu() in bytes, ``queue`` the txqueuelen, ``speed`` in bytes/s where it is known.
-    ``port_of`` is the kind of the device that it is a port of.
+    ``packet`` is the kernel's psched_mtu() in bytes, with the usual header for such a link; see packet_of().
+    ``queue`` is the txqueuelen, ``speed`` in bytes/s where it is known, and ``port_of`` the kind of the device that it
+    is a port of.
     """
 
     kind: str = ""

@@ -67,8 +67,20 @@ BASIC_CLASSID, BASIC_MATCHES, BASIC_COUNTERS, BASIC_PADDING = 1, 2, 5, 6
 U32_CLASSID, U32_HASH, U32_SELECTOR, U32_ACTIONS, U32_COUNTERS, U32_FLAGS, U32_PADDING = 1, 2, 5, 7, 9, 11, 12
 # What the kernel adds to any u32 filter
 U32_OWN = {U32_HASH, U32_COUNTERS, U32_FLAGS, U32_PADDING}
-# The kinds of filters whose attribute 1 is the class they point to
-CLASSID_FIRST = frozenset({"basic", "flower", "fw", "matchall", "route", "u32"})
+# The attribute of each kind of filter that is the class it points to (of flow, the first of them); cgroup has none.
+CLASSIDS = {
+    "basic": BASIC_CLASSID,
+    "bpf": 3,
+    "flow": 3,
+    "flower": CLASSID,
+    "fw": FW_CLASSID,
+    "matchall": 1,
+    "route": 1,
+    "rsvp": 1,
+    "rsvp6": 1,
+    "tcindex": 5,
+    "u32": U32_CLASSID,
+}
 
 ACTION_KIND, ACTION_OPTIONS = 1, 2
 VLAN_PARAMETERS, VLAN_PUSH_ID = 2, 3
@@ -164,7 +176,7 @@ def _vlan_action(order: int, action: int, verdict: int, more: bytes) -> bytes:
 
 @dataclass
 class Filters:
-    """The filters under a root qdisc, as the parts of `Tree`."""
+    """The filters under a root qdisc and its classes, as the parts of `Tree`."""
 
     lifts: dict[int, bool] = field(default_factory=dict)
     rules: dict[Rule, Filter] = field(default_factory=dict)
@@ -175,7 +187,8 @@ class Filters:
 def filters_of(major: int, messages: Iterable[Message]) -> Filters:
     """Return what the kernel told of the filters under the root ``major``:. Never fails over what is not ours.
 
-    A filter is a rule's only where `rule` would make the very same: nothing else in it, and no actions.
+    A filter is a rule's only where `rule` would make the very same, attached to the root: nothing else in it, and no
+    actions.
     """
     found = Filters()
     lift = lifter().info
@@ -187,9 +200,14 @@ def filters_of(major: int, messages: Iterable[Message]) -> Filters:
         options = attributes(said.get(OPTIONS))
         minor = _minor(major, kind, options)
         preference, protocol = info >> 16, socket.ntohs(info & 0xFFFF)
+        name = f"{kind} filter 0x{handle:x} at preference {preference}"
+        above = message.parent & 0xFFFF
+        if above:
+            name += f" of class {major:x}:{above:x}"
+            found.foreign.append(ForeignFilter(name, preference, minor, above))
+            continue
         first_chain = not any(said.get(CHAIN, b""))
         known = _rule(kind, handle, protocol, options) if minor and first_chain and preference in PREFERENCES else None
-        name = f"{kind} filter 0x{handle:x} at preference {preference}"
         if known and known.preference == preference and known not in found.rules:
             found.rules[known] = Filter(minor or 0, handle)
         elif (kind, info) == ("u32", lift) and first_chain:
@@ -208,7 +226,7 @@ def _with_their_tables(found: Filters) -> dict[Stray, bool]:
 
     By itself the kernel keeps u32's hash table after its last filter, while the qdisc has another (u32_delete()).
     """
-    shared = {each.preference for each in found.foreign}
+    shared = {each.preference for each in found.foreign if not each.parent}
     strays: dict[tuple[int, int, int], Stray] = {}
     for stray in found.strays:
         whole = stray.kind == "u32" and stray.preference not in shared
@@ -225,7 +243,7 @@ def _is_filter(kind: str, handle: int, said: dict[int, bytes]) -> bool:
 
 
 def _minor(major: int, kind: str, options: dict[int, bytes]) -> int | None:
-    classid = int.from_bytes(options.get(1, b"")[:4], sys.byteorder) if kind in CLASSID_FIRST else 0
+    classid = int.from_bytes(options.get(CLASSIDS[kind], b"")[:4], sys.byteorder) if kind in CLASSIDS else 0
     return classid & 0xFFFF if classid >> 16 == major else None
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from collections.abc import Iterable
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TIMED, Leaf
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import defaults, reported_time
@@ -32,6 +33,7 @@ FQ_CODEL = {
     "memory_limit": 9,
 }
 _SFQ = struct.Struct("=IiIII")  # struct tc_sfq_qopt: quantum, perturb, limit, divisor, flows
+LONGER_HEADERS = 64  # bytes, more than `Link` has
 
 
 def encode(before: Leaf | None, after: Leaf, packet: int, queue: int) -> bytes | None:
@@ -58,6 +60,24 @@ def decode(kind: str, data: bytes, packet: int, queue: int) -> tuple[tuple[str, 
     """Return the options of a leaf that are not the kernel's defaults; those of another kind are not known."""
     known = defaults(kind, packet, queue)
     return tuple(sorted((name, value) for name, value in _told(kind, data).items() if known.get(name) != value))
+
+
+def packet_of(leaves: Iterable[Leaf], packet: int) -> int:
+    """Return the device's psched_mtu(), as leaves tell that were read with ``packet`` for it.
+
+    The kernel tells nobody how long the header of a device is: 18 bytes on a bond over VLAN devices, 24 on IPoIB. But
+    it is in the quantum of leaves that were given none. So where no leaf has the one that was expected, and those that
+    could be it agree, it is theirs.
+    """
+    likely = set()
+    for leaf in leaves:
+        if leaf.kind in ("fq_codel", "sfq"):
+            quantum = dict(leaf.options).get("quantum", packet)
+            if quantum == packet:
+                return packet
+            if packet < quantum <= packet + LONGER_HEADERS:
+                likely.add(quantum)
+    return likely.pop() if len(likely) == 1 else packet
 
 
 def _told(kind: str, data: bytes) -> dict[str, int]:

@@ -167,6 +167,16 @@ def tree_of(
     )
 
 
+def as_made(tree: Tree, steps: Iterable[Step]) -> Tree:
+    """Return the tree that was read after the steps: a quantum that they gave no new leaf is the kernel's default."""
+    leaves = dict(tree.leaves)
+    for step in steps:
+        there = leaves.get(step.key) if step.part == "leaves" and step.before is None else None
+        if there and "quantum" not in dict(step.after.options):
+            leaves[step.key] = replace(there, options=tuple(each for each in there.options if each[0] != "quantum"))
+    return replace(tree, leaves=leaves)
+
+
 def roots_of(qdiscs: Iterable[Message]) -> dict[int, tuple[str, int]]:
     """Return the kind and the major of each device's root qdisc, by the device's index; the kernel's own have none."""
     roots = (each for each in qdiscs if each.parent == ROOT and each.handle)

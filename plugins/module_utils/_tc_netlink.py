@@ -20,6 +20,7 @@ import socket
 import struct
 import time
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
@@ -42,7 +43,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     tc_message,
     text,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_leaves import packet_of
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
+    as_made,
     counters_by_class,
     questions_of,
     request_of,
@@ -163,16 +166,28 @@ class Tc:
 
     def read(self) -> Tree:
         """Return the device's tree, and what else is on it."""
+        tree = self._read()
+        # A NIC's header is the usual one.
+        packet = packet_of(tree.leaves.values(), self.link.packet) if self.link.kind else self.link.packet
+        if packet == self.link.packet:
+            return tree
+        self.link = replace(self.link, packet=packet)
+        return self._read()
+
+    def _read(self) -> Tree:
         qdiscs = self._qdiscs()
         if roots_of(qdiscs).get(self.index) != ("hfsc", self.major):
             return tree_of(self.major, self.link, qdiscs, (), ())
-        filters = self._route.dump(GETTFILTER, self.index, self.major << 16)
-        return tree_of(self.major, self.link, qdiscs, self._classes(), filters)
+        classes = self._classes()
+        # A dump has the filters of one class. hfsc_classify() never comes to those of a class without children.
+        parents = dict.fromkeys([self.major << 16, *(each.parent for each in classes if each.parent != ROOT)])
+        filters = [each for parent in parents for each in self._route.dump(GETTFILTER, self.index, parent)]
+        return tree_of(self.major, self.link, qdiscs, classes, filters)
 
     def read_again(self, steps: Collection[Step]) -> Tree:
         """Return what the steps touched of the tree, as it is now; all of it where that is faster than to ask."""
         if len(steps) > DUMPED_FROM:
-            return self.read()
+            return as_made(self._read(), steps)
         root = (GETQDISC, tc_body(self.index, parent=ROOT))
         asked = list(
             dict.fromkeys([root, *(ask for step in steps for ask in questions_of(step, self.index, self.major))])
@@ -189,7 +204,7 @@ class Tc:
                     raise TcError(*refusal)
         if any(step.part == "lifts" for step in steps):
             found[GETTFILTER] += self._route.dump(GETTFILTER, self.index, self.major << 16, lifter().info)
-        return tree_of(self.major, self.link, *found.values())
+        return as_made(tree_of(self.major, self.link, *found.values()), steps)
 
     def statistics(self) -> dict[int, Counters]:
         """Return what was counted for each class, by its minor."""

@@ -361,6 +361,69 @@ def test_what_others_put_there_stays(wire: Wire, module: Module) -> None:
     )
 
 
+IN_A_CLASS = """\
+qdisc add dev near root handle 1: hfsc default 30
+class add dev near parent 1: classid 1:2 hfsc ls m2 20mbit ul m2 30mbit
+class add dev near parent 1:2 classid 1:20 hfsc ls m2 8mbit
+class add dev near parent 1:2 classid 1:21 hfsc ls m2 8mbit
+class add dev near parent 1: classid 1:30 hfsc ls m2 8mbit
+filter add dev near parent 1: protocol all pref 1 matchall flowid 1:2
+filter add dev near parent 1:2 protocol ip pref 2 handle 5 fw flowid 1:20
+filter add dev near parent 1:2 protocol ip pref 3 matchall action drop
+"""
+
+
+def test_what_others_attached_to_a_class_is_not_lost(wire: Wire, module: Module) -> None:
+    wire.run("tc", "-batch", "-", batch=IN_A_CLASS)
+    tree = wire.tree(), wire.run("tc", "filter", "show", "dev", "near", "parent", "1:2")
+    where = "at preference {} of class 1:2"
+    for options, words in (
+        ({"classid": ":20", "state": "absent"}, [f"fw filter 0x5 {where.format(2)} points to class 1:20"]),
+        ({"classid": ":2", "ls": "10mbit"}, [f"matchall filter 0x1 {where.format(3)} would be lost", "fw filter 0x5"]),
+        ({"classes": [{"classid": ":30", "default": True, "share": 1}], "prune": True}, ["matchall", "fw filter 0x5"]),
+    ):
+        said = [module(check=check, handle="1:", **options)["msg"] for check in (True, False)]
+        assert said[0] == said[1]
+        assert all(each in said[0] for each in words), said[0]
+    assert (wire.tree(), wire.run("tc", "filter", "show", "dev", "near", "parent", "1:2")) == tree
+    four_ways(module, handle="1:", classid=":2", ls="10mbit", ul="30mbit")
+    four_ways(module, handle="1:", classid=":21", state="absent")
+    assert wire.run("tc", "filter", "show", "dev", "near", "parent", "1:2") == tree[1]
+    assert module(handle="1:", state="absent")["changed"]
+    assert wire.tree() == "qdisc noqueue 0: root"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "protocol all pref 4 handle 1 bpf bytecode '1,6 0 0 4294967295,' flowid 1389:64",
+        "protocol all pref 4 handle 1 flow map key priority baseclass 1389:64",
+    ],
+)
+def test_a_filter_of_any_kind_keeps_its_class(wire: Wire, module: Module, said: str) -> None:
+    module(vlan=100, share=1)
+    wire.run("tc", "-batch", "-", batch=f"filter add dev near parent 1389: {said}\n")
+    kind = said.split()[6]
+    message = module(check=True, vlan=100, state="absent")["msg"]
+    assert f"{kind} filter 0x1 at preference 4 points to class 1389:64" in message
+
+
+def test_a_device_with_a_longer_header(wire: Wire, module: Module) -> None:
+    links = ["add d0 up type dummy", "add link d0 name d0.9 type vlan id 9", "add b0 type bond", "set d0.9 master b0"]
+    try:
+        wire.run("ip", "-batch", "-", batch="".join(f"link {each}\n" for each in links))
+        four_ways(module, device="b0", vlan=9, share=1)
+        tree = wire.tree("b0")
+        assert tree.count("quantum 1518") == 2
+        four_ways(module, device="b0", vlan=9, share=1, leaf={"kind": "fq_codel", "quantum": "3000B"})
+        assert wire.tree("b0").count("quantum 3000") == 1
+        four_ways(module, device="b0", vlan=9, share=1)
+        assert wire.tree("b0") == tree
+    finally:
+        for device in ("b0", "d0"):
+            subprocess.run(["ip", "link", "del", device], check=False)
+
+
 def refuse_at(monkeypatch: pytest.MonkeyPatch, position: int) -> list[Step]:
     """Have the kernel refuse the step at this position, and none after it."""
     sent: list[Step] = []

@@ -112,6 +112,45 @@ def test_what_vdsm_made_is_taken_over_in_place(
     assert f"class hfsc 1389:1388 parent 1389: leaf 1388: ls m1 0bit d 0us m2 {meant[1]} " in tree
 
 
+INTERRUPTED = """\
+class add dev near parent 1389: classid 1389:8064 hfsc ls m2 8mbit
+qdisc add dev near parent 1389:8064 handle c064: fq_codel
+filter add dev near parent 1389: protocol 802.1q prio 6958 handle 100 flower vlan_id 100 classid 1389:8064
+"""
+
+
+@pytest.mark.parametrize(
+    "left", [VDSM.format(hundred=480, two_hundred=320), INTERRUPTED], ids=["by vdsm", "by an interrupted run"]
+)
+def test_a_vlan_is_not_taken_from_whom_it_was_given(wire: Wire, module: Module, left: str) -> None:
+    if left == INTERRUPTED:
+        module(vlan=200, share=1)
+    wire.run("tc", "-batch", "-", batch=left)
+    before = wire.tree()
+    assert "what matches VLAN 100 is that of class 1389:64; declare" in module(vlan=100, classid=":300", share=5)["msg"]
+    assert wire.tree() == before
+    changed(module, classes=[{"vlan": 100, "classid": ":300", "share": 5}, {"classid": ":64", "state": "absent"}])
+    wire.send(100, 3)
+    assert wire.sent() == {"300": 3}
+
+
+def test_a_class_that_somebodys_filter_feeds_gets_no_children(wire: Wire, module: Module) -> None:
+    changed(module, default=True, share=1)
+    classes = [{"classid": ":2000", "share": 1}, {"classid": ":2001", "share": 1, "parent": ":2000"}]
+    fw = "parent 1389: protocol all pref 7 handle 5 fw classid 1389:2000"
+    wire.run("tc", "filter", "add", "dev", "near", *fw.split())
+    before = wire.tree()
+    for _time in range(2):
+        refused = module(classes=classes)["msg"]
+        assert "classes[1].parent '1389:2000': that class has the fw filter 0x5 at preference 7, whose" in refused
+        assert wire.tree() == before
+        # Also once the class is there
+        module(classes=classes[:1])
+        before = wire.tree()
+    wire.run("tc", "filter", "del", "dev", "near", *fw.split())
+    changed(module, classes=classes)
+
+
 RUN = """\
 import json, sys
 from ansible.module_utils.testing import patch_module_args
@@ -145,3 +184,32 @@ def test_a_device_in_another_namespace(wire: Wire, version: str) -> None:
     assert "hfsc" not in wire.run("tc", "-n", "far", "qdisc", "show", "dev", "far")
     assert "netns 'nowhere': cannot be entered" in in_namespace(device="far", netns="nowhere", vlan=1, share=1)["msg"]
     assert not wire.run("ip", "netns", "list").count("nowhere")
+
+
+SCRIPT = """\
+qdisc add dev near root handle 1: hfsc default 1
+class add dev near parent 1: classid 1:1 hfsc ls m2 10mbit
+class add dev near parent 1: classid 1:10 hfsc ls m2 10mbit
+qdisc add dev near parent 1:10 handle 20: fq_codel
+"""
+
+
+def test_handles_that_are_taken_are_not_taken_again(wire: Wire, module: Module) -> None:
+    wire.run("tc", "-batch", "-", batch=SCRIPT)
+    changed(module, handle="1:", classes=[{"classid": ":10", "state": "absent"}, {"classid": ":20", "share": 5}])
+    wire.run("tc", "qdisc", "add", "dev", "near", "clsact")  # whose handle a temporary leaf would get
+    changed(module, handle="c064:", replace_root=True, classes=[{"classid": ":3fff", "share": 3, "rt": "1mbit"}])
+    changed(
+        module, handle="c064:", classes=[{"classid": ":3fff", "share": 3}, {"vlan": 100, "share": 3, "rt": "1mbit"}]
+    )
+    changed(module, handle="c064:", classes=[{"vlan": 100, "share": 3}])
+    wire.run("tc", "qdisc", "del", "dev", "near", "clsact")
+
+
+def test_a_default_class_with_children_is_none(wire: Wire, module: Module) -> None:
+    """The kernel drops what would be its."""
+    inner = SCRIPT.replace("default 1\n", "default 10\n").replace("1:10 handle", "1:1 handle")
+    wire.run("tc", "-batch", "-", batch=f"{inner}class add dev near parent 1:10 classid 1:11 hfsc ls m2 10mbit\n")
+    changed(module, handle="1:", classes=[{"vlan": 100, "share": 5}])
+    stream = Stream(wire, 0)
+    assert (stream.lost(), stream.count > 0) == (0, True)

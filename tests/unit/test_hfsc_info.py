@@ -281,3 +281,13 @@ def test_an_empty_tree() -> None:
     found = info(Tree(qdisc={MAJOR: 1}))
     assert (found["managed"], found["classes"], found["tree"]) == (True, [], [])
     assert found["notes"] == ["the default class 1389:1 is not there: what no filter claims is dropped"]
+
+
+def test_a_default_class_with_others_below_it_is_none() -> None:
+    assert info(replace(TREE, qdisc={MAJOR: 0x2000}))["notes"] == [
+        "the default class 1389:2000 has others below it: what no filter claims is dropped"
+    ]
+    assert info(replace(TREE, qdisc={MAJOR: 0}))["notes"] == [
+        "the default class 1389:0 is not there: what no filter claims is dropped"
+    ]
+    assert info(TREE)["notes"] == []

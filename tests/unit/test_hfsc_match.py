@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations, permutations, product
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,6 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match_options im
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
+SIDES = ("src", "dst")
 
 
 class Packet(NamedTuple):
@@ -78,7 +79,7 @@ def packets(*matches: Match) -> Iterator[Packet]:
                     if (each := getattr(match, name)) and each.version == usual.version
                 ),
             }
-            for name in ("src", "dst")
+            for name in SIDES
         ]
         ports = [
             {9, *(span[0] for match in matches if (span := getattr(match, name)))} for name in ("src_port", "dst_port")
@@ -144,6 +145,61 @@ def test_all_that_is_undecided_is_found(owners: dict[Match, int]) -> None:
         for one, other in combinations(owners, 2)
         if owners[one] != owners[other] and rank(one) == rank(other) and one.overlaps(other)
     }
+
+
+# They fix 8, 24 or 32 bits, and look at frames of both IP versions, or of one that their options may not show.
+ALIKE = [
+    {"ip_proto": "icmp"},
+    {"ip_proto": "icmpv6"},
+    {"ip_proto": "tcp"},
+    {"ip_proto": "udp"},
+    *({side: network} for side in SIDES for network in ("10.0.0.0/8", "11.0.0.0/8", "fd00::/8")),
+    {"ip_proto": "tcp", "dst_port": "80"},
+    {"ip_proto": "tcp", "dst_port": "81"},
+    {"ip_proto": "tcp", "src_port": "81"},
+    {"ip_proto": "udp", "dst_port": "80"},
+    {"ip_proto": "icmp", "dst": "10.0.0.0/16"},
+    {"ip_proto": "icmpv6", "dst": "fd00::/16"},
+    {"src": "10.0.0.0/8", "dst": "10.0.0.0/16"},
+    {"src": "fd00::/24"},
+    *({"ip_proto": "tcp", "dst": "10.0.0.0/11", "dst_port": ports} for ports in ("76-80", "80-87", "81-88")),
+    {"ip_proto": "tcp", "dst": "10.0.0.0/10", "dst_port": "80-83"},
+    {"ip_proto": "tcp", "dst": "10.0.0.0/13", "dst_port": "70-100"},
+    {"vlan": 10, "dscp": "cs1", "dst": "8.0.0.0/6"},
+]
+
+
+@given(st.lists(st.sampled_from(ALIKE), unique_by=str, max_size=12))
+def test_all_that_is_undecided_is_found_whatever_comes_first(options: list[dict[str, Any]]) -> None:
+    problems = Problems()
+    owners = {match: index for index, each in enumerate(options) if (match := parse_match(each, "match.", problems))}
+    assert {frozenset(pair) for pair in undecided(owners)} == {
+        frozenset(pair)
+        for pair in combinations(owners, 2)
+        if rank(pair[0]) == rank(pair[1])
+        and any(all(fits(match, packet) for match in pair) for packet in packets(*pair))
+    }
+
+
+def test_an_order_in_which_a_protocol_of_one_ip_version_comes_first() -> None:
+    icmp, tcp, ours = Match(ip_proto=ICMP), Match(ip_proto=TCP), Match(src=ipaddress.ip_network("fd00::/8"))
+    for order in permutations((icmp, tcp, ours)):
+        (pair,) = undecided({match: index for index, match in enumerate(order)})
+        assert set(pair) == {tcp, ours}
+
+
+@pytest.mark.parametrize("ports", [1, 4, 7])
+def test_matches_that_have_nothing_in_common_are_not_compared(ports: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    monkeypatch.setattr(Match, "overlaps", lambda self, other: compared.append((self, other)))
+    spans = [(first, first + ports - 1) for first in range(1, 1000 * ports, ports)]
+    owners = {Match(ip_proto=proto, dst_port=span): span[0] for proto in (TCP, UDP) for span in spans}
+    owners.update((Match(fwmark=(mark, 0xFFFF)), mark) for mark in range(1, 1000))
+    # Two of one owner are no pair, however many there are.
+    wide = {Match(**{side: ipaddress.ip_network(f"10.{number}.0.0/23")}) for side in SIDES for number in range(200)}
+    owners.update(dict.fromkeys(wide, 0))
+    assert not list(undecided(owners))
+    assert len(compared) <= 2 * len(spans)
 
 
 def seen_by(packet: Packet, rule: Rule) -> bool:

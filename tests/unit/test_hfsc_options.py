@@ -163,11 +163,18 @@ def test_there_is_one_default_class() -> None:
 
 def test_a_packet_belongs_to_one_class() -> None:
     (problem,) = listed({"vlan": 1}, {"classid": ":2", "match": [{"vlan": 1}]})
-    assert problem == "classes[1].vlan: what matches VLAN 1 is classes[0]'s already; leave it out of one of them."
+    assert problem == "classes[1].match[0]: what matches VLAN 1 is classes[0]'s already; leave it out of one of them."
+    (problem,) = listed({"classid": ":2", "match": [{"dscp": "ef"}, {"vlan": 1}]}, {"vlan": 1})
+    assert problem.startswith("classes[1].vlan: what matches VLAN 1 is classes[0]'s already;")
+    twice = {"vlan": 2, "match": [{"vlan": 2}, {"dscp": "ef"}, {"dscp": "46"}]}
+    assert [each.split(":")[0] for each in listed({"classid": ":1", "match": twice["match"]}, twice)] == [
+        "classes[1].vlan",
+        "classes[1].match[1]",
+    ]
     ports = [{"match": [{"ip_proto": "tcp", "dst_port": each}]} for each in ("80-81", "81-82")]
     (problem,) = listed({"classid": ":2", **ports[0]}, {"classid": ":1", **ports[1]})
     assert problem == (
-        "classes[1].match: a packet can fit ip_proto tcp, dst_port 81-82 and, as classes[0] has it, ip_proto tcp,"
+        "classes[1].match[0]: a packet can fit ip_proto tcp, dst_port 81-82 and, as classes[0] has it, ip_proto tcp,"
         " dst_port 80-81, and both fix 23 bits; make one of them narrower, so that it wins."
     )
     marks = [{"match": [{"fwmark": each}]} for each in ("0x1/0xf", "0x10/0xf0")]

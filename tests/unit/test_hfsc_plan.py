@@ -466,6 +466,17 @@ def test_a_class_that_others_hold_is_not_taken_away() -> None:
     assert blocked(now, plan(now, declared(now, more)), ()) == []
 
 
+def test_a_class_that_somebodys_filter_is_attached_to_goes_with_the_root_alone() -> None:
+    above = Wish("", 5, HfscClass(ls=Curve(10), ul=Curve(10)))
+    now = declared(Tree(), above, Wish("", 6, replace(TEN, parent=5)))
+    filters = (ForeignFilter("one", 1, None, 5), ForeignFilter("two", 2, 6, 5), ForeignFilter("three", 3, 9, 5))
+    now = replace(now, foreign=Foreign(filters=filters))
+    held, lost = ["two points to class 1389:6"], ["one would be lost", "three would be lost"]
+    assert blocked(now, plan(now, declared(now, Wish("", 5, TEN))), ()) == held + lost
+    assert blocked(now, plan(now, declared(now, Wish("", 6, absent=True))), ()) == held
+    assert blocked(now, plan(now, Tree()), ()) == []
+
+
 def test_what_is_somebodys_is_not_made_anew_with_the_class_above_it() -> None:
     above = Wish("", 5, HfscClass(ls=Curve(10), ul=Curve(10)))
     now = declared(Tree(), above, Wish("", 6, replace(TEN, parent=5)), Wish("", 7, replace(TEN, parent=5)))

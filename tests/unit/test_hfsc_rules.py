@@ -13,10 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
+    OTHER,
+    TEMPORARY,
     Curve,
     Foreign,
     ForeignFilter,
     HfscClass,
+    Leaf,
+    Stray,
     Tree,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
@@ -102,7 +106,7 @@ def test_what_fits_is_not_refused_when_declared_at_once_or_one_by_one_or_again(c
         ((), [cls(1, rt="1mbit", ls="1mbit"), cls(2, 1)], ["classes[0].rt '1mbit': HFSC guarantees nothing to a"]),
         ((), [cls(1, rt="1mbit"), cls(2, 1)], ["classes[0].rt", "classes[0].ls: class 1389:2 is below it, and get"]),
         ((), [{"vlan": 1, "ls": "1mbit"}, cls(2, 1)], ["classes[0].vlan 'VLAN 1': only a class without others below"]),
-        ((), [cls(1, match=MATCH), cls(2, 1), cls(3, 1)], ["classes[0].match 'dscp ef': only a class without others"]),
+        ((), [cls(1, match=MATCH), cls(2, 1), cls(3, 1)], ["classes[0].match[0] 'dscp ef': only a class without"]),
         ((), [cls(1, default=True), cls(2, 1)], ["classes[0].default True: only a class without others below has"]),
         ((), [cls(1, leaf="sfq"), cls(2, 1)], ["classes[0].leaf 'sfq': only a class without others below has"]),
         ((), [cls(1, leaf="none"), cls(2, 1)], ["classes[0].leaf 'none': only a class"]),
@@ -117,33 +121,35 @@ def test_what_fits_is_not_refused_when_declared_at_once_or_one_by_one_or_again(c
         ),
         ([cls(1, default=True)], [cls(2, 1)], ["classes[0].parent '1389:1': that class has what no filter claims"]),
         ([cls(1, match=MATCH)], [cls(2, 1), cls(1)], []),
+        ([cls(1, default=True)], [cls(2, 1), cls(1)], ["classes[1].default: only a class without others below has"]),
+        ([cls(1, default=True)], [cls(2, 1), cls(1), {"default": True, "ls": "1mbit"}], []),
         # Matches of classes that are not declared
         (
             [cls(1, match=MATCH)],
             [cls(2, match=MATCH)],
-            ["classes[0].match: what matches dscp ef is that of class 1389:1; declare that one without it in classes,"],
+            ["classes[0].match[0]: what matches dscp ef is that of class 1389:1; declare that one without it in"],
         ),
         ([cls(1, match=MATCH)], [cls(2, match=MATCH), cls(1)], []),
         ([cls(1, match=MATCH)], [cls(2, match=MATCH), cls(1, state="absent")], []),
         (
             [cls(1, match=[{"ip_proto": "tcp"}])],
             [cls(2, match=[{"vlan": 1}, {"src": "10.0.0.0/8"}])],
-            ["classes[0].match: a packet can fit src 10.0.0.0/8 and, as class 1389:1 has it, ip_proto tcp, and both"],
+            ["classes[0].match[1]: a packet can fit src 10.0.0.0/8 and, as class 1389:1 has it, ip_proto tcp, and"],
         ),
         (
             [cls(1, match=[{"fwmark": "0x1/0xf"}])],
             [cls(2, match=[{"fwmark": "0x30/0xf0"}])],
             [
-                "classes[0].match: a packet can fit fwmark 0x30/0xf0 and, as class 1389:1 has it, fwmark 0x1/0xf, and",
-                "classes[0].match 'fwmark 0x30/0xf0': the kernel keeps one mask for each number of bits, and there is"
-                " fwmark 0x1/0xf;",
+                "classes[0].match[0]: a packet can fit fwmark 0x30/0xf0 and, as class 1389:1 has it, fwmark 0x1/0xf,",
+                "classes[0].match[0] 'fwmark 0x30/0xf0': the kernel keeps one mask for each number of bits, and there"
+                " is fwmark 0x1/0xf;",
             ],
         ),
         ([cls(1, match=[{"fwmark": "0x1/0xf"}])], [cls(2, match=[{"fwmark": "0x2/0xf"}, {"fwmark": "1"}])], []),
         (
             (),
             [cls(1, match=[{"fwmark": "0x1/0xf"}, {"fwmark": "0x20/0xf0"}])],
-            ["classes[0].match 'fwmark 0x20/0xf0': the kernel keeps one mask"],
+            ["classes[0].match[1] 'fwmark 0x20/0xf0': the kernel keeps one mask"],
         ),
         # The default class
         ([{"vlan": 1, "ls": "1mbit"}], [{"default": True, "state": "absent"}], ["these still need it: class 1389:1;"]),
@@ -242,7 +248,17 @@ def test_an_overrun_is_where_the_sum_is_above_the_limit_first(some: list[Curve],
 def test_filters_of_others_hold_the_root_and_keep_children_away() -> None:
     foreign = Foreign(filters=(ForeignFilter("fw filter 0x1 at preference 7", 7, 1),))
     now = replace(tree(cls(1)), foreign=foreign)
-    assert "has the fw filter 0x1 at preference 7, and no class" in run(now, cls(2, 1))[1][0]
+    kept = (
+        "classes[0].parent '1389:1': that class has the fw filter 0x1 at preference 7, whose packets no class that has"
+        " others below it gets; have them point to another class first."
+    )
+    assert run(now, cls(2, 1))[1] == [kept]
+    assert run(now, cls(2, 1), cls(1))[1] == [kept]
+    # A filter can be there before its class.
+    assert run(replace(tree(cls(3)), foreign=foreign), cls(2, 1), cls(1))[1] == [kept]
+    assert run(now, cls(2), cls(1))[1] == []
+    # What somebody did before is not held against a run.
+    assert run(replace(tree(cls(1), cls(3, 1)), foreign=foreign), cls(2, 1), cls(1))[1] == []
     going = [cls(1, state="absent"), {"default": True, "state": "absent"}]
     assert "these still need it: fw filter 0x1 at preference 7;" in run(now, *going)[1][0]
 
@@ -275,6 +291,65 @@ def test_devices_that_cannot_work() -> None:
         assert words in run(Tree(), cls(1), link=link)[1][0]
         assert run(Tree(), cls(1, state="absent"), link=link)[1] == []
     assert run(Tree(), cls(1), link=Link("bond"))[1] == []
+    for kind in ("bond", "team"):
+        assert run(Tree(), cls(1), link=Link(port_of=kind))[1] == [
+            f"device 'eth0': it is a port of a {kind}, which has the traffic before it; name the {kind}."
+        ]
+    assert run(Tree(), cls(1), link=Link(port_of="bridge"))[1] == []
+
+
+def test_a_default_class_with_others_below_it_is_none() -> None:
+    now = replace(tree(cls(1), cls(2, 1)), qdisc={0x1389: 1})
+    going = [{"default": True, "state": "absent"}, cls(2, state="absent")]
+    assert run(now, *going, cls(1))[1] == [
+        "classes[0].default True: the root qdisc goes with the default class, and these still need it: class 1389:1;"
+        " remove those first, or declare the default class with what it should get."
+    ]
+
+
+def of_vdsm(now: Tree, *vlans: int) -> Tree:
+    """Return the tree with vdsm's filters for VLANs instead of ours."""
+    strays = {Stray(f"basic filter 0x1 at preference {each}", "basic", each, 3, 1, each): True for each in vlans}
+    filters = {rule: each for rule, each in now.filters.items() if rule.match.vlan not in vlans}
+    return replace(now, filters=filters, strays=strays)
+
+
+def interrupted(now: Tree, minor: int) -> Tree:
+    """Return the tree with the traffic of a class in a temporary one."""
+    temporary = minor | TEMPORARY
+    return replace(
+        now,
+        classes={**now.classes, temporary: now.classes[minor]},
+        leaves={**now.leaves, temporary: Leaf("fq_codel", temporary ^ OTHER)},
+        filters={
+            rule: replace(each, minor=temporary if each.minor == minor else each.minor)
+            for rule, each in now.filters.items()
+        },
+    )
+
+
+@pytest.mark.parametrize("left", [of_vdsm, interrupted])
+def test_what_vdsm_or_an_interrupted_run_gave_to_a_class_is_its_own(left: Any) -> None:
+    now = left(tree({"vlan": 16, "ls": "1mbit"}, {"vlan": 17, "ls": "1mbit"}), 16)
+    taking = {"vlan": 16, "classid": ":300", "ls": "1mbit"}
+    problem = (
+        "classes[0].vlan: what matches VLAN 16 is that of class 1389:10; declare that one without it in classes, or"
+        " take it away first."
+    )
+    assert run(now, taking)[1] == [problem]
+    assert run(now, taking, cls(0x10, ignore=True), prune=True)[1] == [problem]
+    assert run(now, taking, cls(0x10))[1] == []
+    assert run(now, taking, cls(0x10, state="absent"))[1] == []
+    assert run(now, taking, prune=True)[1] == []
+    assert run(now, {"vlan": 16, "ls": "2mbit"})[1] == []
+    assert "its traffic is class 1389:10's" in run(now, {**taking, "state": "absent"})[1][0]
+    assert run(now, {"vlan": 16, "state": "absent"})[1] == []
+
+
+def test_a_class_of_which_only_the_temporary_one_is_left_can_go() -> None:
+    now = interrupted(tree({"vlan": 16, "ls": "1mbit"}), 16)
+    now = replace(now, classes={minor: node for minor, node in now.classes.items() if minor != 16})
+    assert run(now, {"vlan": 16, "state": "absent"}) == (tree({"default": True, "ls": "1mbit"}), [])
 
 
 def test_long_lists_are_cut() -> None:

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TAGGED, Filter
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, Rule, rules_of
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_filters import Encoded, Filters, filters_of, lifter, rule
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_filters import (
+    U32_CLASSID,
+    Encoded,
+    Filters,
+    filters_of,
+    lifter,
+    rule,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     KIND,
     OPTIONS,
@@ -148,6 +155,41 @@ def test_what_is_elsewhere_or_there_twice_is_not_ours() -> None:
     assert len(read(told(VLAN, info=5999 << 16 | VLAN.info & 0xFFFF)).foreign) == 1
     assert len(read(told(VLAN, more=attribute(11, struct.pack("=I", 5)))).foreign) == 1
     assert read(told(VLAN, more=attribute(11, bytes(4)))).rules
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        *((kind, 1) for kind in ("basic", "flower", "fw", "matchall", "route", "rsvp", "rsvp6", "u32")),
+        ("bpf", 3),
+        ("flow", 3),
+        ("tcindex", 5),
+        ("cgroup", None),
+        ("of somebody", None),
+    ],
+)
+def test_where_a_filter_points_is_said_by_one_attribute_of_each_kind(kind: str, number: int | None) -> None:
+    options = {other: struct.pack("=I", MAJOR << 16 | other) for other in range(1, 8)}
+    (found,) = read(told(Encoded(kind, 3 << 16, nested(options)))).foreign
+    assert (found.text, found.minor) == (f"{kind} filter 0x9 at preference 3", number)
+    assert read(told(Encoded(kind, 3 << 16, b""))).foreign[0].minor is None
+    (elsewhere,) = filters_of(MAJOR + 1, [told(Encoded(kind, 3 << 16, nested(options)))]).foreign
+    assert elsewhere.minor is None
+
+
+def test_what_is_attached_to_a_class_is_somebodys_whatever_it_is() -> None:
+    for said in (VLAN, MARK, lifter()):
+        message = told(said, handle=0x80000800)._replace(parent=MAJOR << 16 | 7)
+        found = read(message)
+        (each,) = found.foreign
+        preference = said.info >> 16
+        assert each.text == f"{said.kind} filter 0x80000800 at preference {preference} of class 1389:7"
+        assert (each.preference, each.parent) == (preference, 7)
+        assert found == Filters(foreign=[each])
+    # u32's hash tables there are others.
+    other = changed(lifter(), {U32_CLASSID: struct.pack("=I", CLASSID)})._replace(info=6100 << 16)
+    there = told(other, 0x80000800)
+    assert [stray.handle for stray in read(there, there._replace(parent=MAJOR << 16 | 7)).strays] == [0]
 
 
 def test_what_is_no_filter_is_left_out() -> None:

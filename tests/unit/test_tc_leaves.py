@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import TIMED, Leaf
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import LeafWish, less_defaults
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import attributes
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_leaves import FQ_CODEL, decode, encode
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_leaves import FQ_CODEL, decode, encode, packet_of
 
 PACKET, QUEUE = 1514, 1000
 
@@ -58,6 +58,27 @@ def test_times_are_read_as_they_are_wished(times: dict[str, int]) -> None:
 @pytest.mark.parametrize("data", [b"", b"\1", bytes(40), b"\xff" * 11])
 def test_odd_options_are_read_as_far_as_they_go(kind: str, data: bytes) -> None:
     decode(kind, data, PACKET, QUEUE)
+
+
+@pytest.mark.parametrize(
+    ("quanta", "packet"),
+    [
+        ([], PACKET),
+        ([None], PACKET),
+        ([300, 1518], 1518),
+        ([1518, 1518, 9014], 1518),
+        ([PACKET + 64], PACKET + 64),
+        ([PACKET + 65, PACKET - 1], PACKET),
+        ([1518, None], PACKET),
+        ([1518, PACKET], PACKET),
+        ([1518, 1520], PACKET),
+    ],
+)
+@pytest.mark.parametrize("kind", ["fq_codel", "sfq"])
+def test_how_long_a_header_is_leaves_without_a_quantum_tell(kind: str, quanta: list[int | None], packet: int) -> None:
+    leaves = [Leaf(kind, 1, (("limit", 7), *([("quantum", each)] if each else []))) for each in quanta]
+    others = [Leaf("pfifo", 1), Leaf("cake", 1)]
+    assert packet_of(others + leaves, PACKET) == packet
 
 
 def test_a_kind_that_nobody_knows_has_no_options() -> None:

@@ -35,6 +35,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     tc_message,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
+    as_made,
     counters_by_class,
     request_of,
     roots_of,
@@ -64,6 +65,18 @@ def sent(step: Step) -> tuple[int, int, Message]:
 @pytest.mark.parametrize(("name", "scenario"), SCENARIOS.items(), ids=SCENARIOS)
 def test_what_a_kernel_told_is_read(name: str, scenario: Scenario) -> None:
     assert read(name) == scenario.tree
+
+
+def test_a_quantum_that_no_new_leaf_was_given_is_the_default() -> None:
+    limit, quantum, default = ("limit", 7), ("quantum", 300), ("quantum", 1518)
+    made = {1: Leaf("fq_codel", 1, (limit,)), 2: Leaf("sfq", 2), 3: Leaf("fq_codel", 3, (quantum,))}
+    steps = [Step("classes", 1, None, CURVES)] + [Step("leaves", minor, None, leaf) for minor, leaf in made.items()]
+    steps += [Step("leaves", 4, Leaf("fq_codel", 4, (quantum,)), Leaf("fq_codel", 4))]
+    steps += [Step("leaves", 5, None, Leaf("fq_codel", 5)), Step("leaves", 6, Leaf("fq_codel", 6), None)]
+    told = {1: (limit, default), 2: (default,), 3: (quantum,), 4: (default,)}
+    leaves = {minor: Leaf("sfq" if minor == 2 else "fq_codel", minor, options) for minor, options in told.items()}
+    # The fourth was there before; the fifth somebody took away.
+    assert as_made(Tree(leaves=leaves), steps) == Tree(leaves={**made, 4: leaves[4]})
 
 
 def everything(tree: Tree) -> Iterator[Step]:

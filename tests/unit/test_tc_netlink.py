@@ -15,7 +15,13 @@ from ansible_collections.virtnet.qos.plugins.module_utils import _tc_netlink
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import HfscClass, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import GETQDISC, attribute, split, tc_body
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
+    GETQDISC,
+    GETTFILTER,
+    attribute,
+    split,
+    tc_body,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Route, Tc, TcError
 from ansible_collections.virtnet.qos.tests.kernel.scenarios import MAJOR, SCENARIOS
 from ansible_collections.virtnet.qos.tests.unit.recordings import recorded
@@ -109,9 +115,11 @@ def replayed(name: str) -> Any:
 
     def answers(number: int, _flags: int, sequence: int, body: bytes) -> list[bytes]:
         asked = struct.unpack_from("=4xiII", body)
-        assert asked[2] == (0 if number == GETQDISC else MAJOR << 16)
+        assert number == GETTFILTER or asked[2] == (0 if number == GETQDISC else MAJOR << 16)
         told = []
         for each in parts[number]:
+            if number == GETTFILTER and each.parent != asked[2]:
+                continue
             for device in (1, 2) if number == GETQDISC else (1,):
                 head = tc_body(device, handle=each.handle, parent=each.parent, info=each.info)
                 told.append(answer(number - 2, MULTI, sequence, head + each.data))
@@ -124,9 +132,20 @@ def replayed(name: str) -> Any:
 def test_a_tree_is_read(name: str) -> None:
     tc, kernel = door(replayed(name))
     assert tc.read() == SCENARIOS[name].tree
-    # Without our root, nothing below it is asked for.
-    assert len(kernel.sent) == (3 if SCENARIOS[name].tree.qdisc else 1)
+    # Without our root, nothing below it is asked for; classes without others below are not asked for filters.
+    inner = SCENARIOS[name].tree.offspring.keys() - {0}
+    assert len(kernel.sent) == (3 + len(inner) if SCENARIOS[name].tree.qdisc else 1)
     assert tc.statistics().keys() >= SCENARIOS[name].tree.classes.keys()
+
+
+def test_a_longer_header_is_learned_from_the_leaves() -> None:
+    tc, kernel = door(replayed("classes"))
+    tc.link = Link(packet=1500)
+    assert tc.read() == SCENARIOS["classes"].tree
+    assert tc.link == Link(packet=1514)
+    sent = len(kernel.sent)
+    assert tc.read() == SCENARIOS["classes"].tree
+    assert len(kernel.sent) == sent + sent // 2
 
 
 def test_a_dump_that_was_interrupted_is_asked_for_again() -> None:
