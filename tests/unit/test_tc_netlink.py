@@ -140,9 +140,9 @@ def test_a_tree_is_read(name: str) -> None:
 
 def test_a_longer_header_is_learned_from_the_leaves() -> None:
     tc, kernel = door(replayed("classes"))
-    tc.link = Link(packet=1500)
+    tc.link = Link("bond", packet=1500)
     assert tc.read() == SCENARIOS["classes"].tree
-    assert tc.link == Link(packet=1514)
+    assert tc.link == Link("bond", packet=1514)
     sent = len(kernel.sent)
     assert tc.read() == SCENARIOS["classes"].tree
     assert len(kernel.sent) == sent + sent // 2
