@@ -158,6 +158,8 @@ def _actions(now: Tree, wanted: Tree, renewed: set[int]) -> Iterator[Action]:
         yield Action("delete", "root", _root_major(now), now.foreign.root, None)
     for part in PARTS:
         before, after = getattr(now, part), getattr(wanted, part)
+        if before == after and part != "classes":
+            continue
         anew = renewed & before.keys() & after.keys() if part == "classes" else set()
         keys = before.keys() | after.keys()
         if part == "leaves":  # which go with their classes
@@ -337,14 +339,15 @@ def _filters(now: Tree, wanted: Tree) -> Iterator[Step]:
             yield Step("lifts", key, False, None)
         if before != after:
             yield Step("lifts", key, None, after)
-    early = _other_masks(now, wanted)
-    yield from (Step("filters", rule, now.filters[rule], None) for rule in early)
-    for rule, each in wanted.filters.items():
-        there = now.filters.get(rule)
-        if there != each:
-            yield Step("filters", rule, there, each)
-    for rule in now.filters.keys() - wanted.filters.keys() - early:
-        yield Step("filters", rule, now.filters[rule], None)
+    if now.filters != wanted.filters:
+        early = _other_masks(now, wanted)
+        yield from (Step("filters", rule, now.filters[rule], None) for rule in early)
+        for rule, each in wanted.filters.items():
+            there = now.filters.get(rule)
+            if there != each:
+                yield Step("filters", rule, there, each)
+        for rule in now.filters.keys() - wanted.filters.keys() - early:
+            yield Step("filters", rule, now.filters[rule], None)
     for key in now.lifts.keys() - wanted.lifts.keys():
         yield Step("lifts", key, now.lifts[key], None)
 

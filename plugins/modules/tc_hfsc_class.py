@@ -645,9 +645,10 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
         result["diff"] = {"before": sides["before"] + kept[0], "after": sides["after"] + kept[1]}
     if lock:
         if made.actions:
-            # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
-            before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
-            guard.arm(lock, script(before, device), text)
+            if guard.hold:
+                # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
+                before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
+                guard.arm(lock, script(before, device), text)
             try:
                 warnings = bring_about(tc, now, wanted, made)
             except NotApplied as error:
