@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import math
 import secrets
 import socket
 import time
@@ -99,6 +100,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _change(self, options: Options, seconds: int, task_vars: Options | None) -> dict[str, Any]:
         """Have the host prepare the way back and change. Confirm that, unless the connection was lost meanwhile."""
+        asked = self._clock()
         hold = {"token": secrets.token_hex(8), "by": _by()}
         first, lost = self._arm({**options, "_confirm": {"stage": "arm", **hold}}, seconds, task_vars)
         pending = first.pop("_pending", None)
@@ -123,6 +125,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             head = str(first.get("msg"))
         late = begun + LATE_SECONDS if lost else begun
         became, why = self._learn(question, deadline + GRACE_SECONDS, late, task_vars)
+        if became.get("outcome") == "unknown" and became.get("uptime", math.inf) < self._clock() - asked:
+            became["outcome"] = "rebooted"
         if may_confirm and became.get("outcome") == "confirmed":
             # Only the answer was lost. Once more, since the file for the next boot may not have been written.
             answer, why = self._ask(confirmation, self._clock() + ASK_SECONDS, task_vars)

@@ -75,6 +75,7 @@ class Boot:
             return
         make_folder(FOLDER)
         write(FOLDER / "restore", PROGRAM)
+        self._tidy()
         write(self.batch, script)
         if self._is_enabled():
             return
@@ -82,7 +83,8 @@ class Boot:
         call(run, "systemctl", "daemon-reload")
         call(run, "systemctl", "enable", "--quiet", self.unit)
         if self._is_physical():
-            call(run, "systemctl", "add-wants", "--quiet", "network-pre.target", self.unit)
+            # Not network-pre.target's: that one is in a boot only if somebody wants it, as the unit then does.
+            call(run, "systemctl", "add-wants", "--quiet", "multi-user.target", self.unit)
 
     def _forget(self, run: Run) -> None:
         template = UNITS / f"{NAME}.service"
@@ -95,13 +97,21 @@ class Boot:
                     path.unlink()
             call(run, "systemctl", "daemon-reload")
         self.batch.unlink()  # at last, since a run after one that was interrupted looks for it
+        self._tidy()
         if last:
+            for path in [*FOLDER.glob(".*"), *UNITS.glob(f".{NAME}.service.*")]:
+                path.unlink()
             FOLDER.rmdir()
+
+    def _tidy(self) -> None:
+        """Remove what a run left that was ended while it wrote."""
+        for path in FOLDER.glob(f".{self.batch.name}.*"):
+            path.unlink()
 
     def _is_enabled(self) -> bool:
         wants = [f"sys-subsystem-net-devices-{escape(self.device)}.device.wants"]
         if self._is_physical():
-            wants.append("network-pre.target.wants")
+            wants.append("multi-user.target.wants")
         return (
             read(FOLDER / "restore") == PROGRAM
             and read(UNITS / f"{NAME}.service") == _unit()
@@ -109,8 +119,12 @@ class Boot:
         )
 
     def _is_physical(self) -> bool:
-        """Whether it is there before the network is set up, so that the network can wait for it."""
-        return Path("/sys/class/net", self.device, "device").exists()
+        """Whether it is there before the network is set up, so that the network can wait for it.
+
+        Virtual functions are often made by the network.
+        """
+        there = Path("/sys/class/net", self.device, "device")
+        return there.exists() and not Path(there, "physfn").exists()
 
 
 def _unit() -> str:

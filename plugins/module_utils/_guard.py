@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils import _hold
 from ansible_collections.virtnet.qos.plugins.module_utils._boot import NOTHING, THIS, Boot
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, NotConfirmed, Rollback
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import COMMANDS, PATH
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import CommandFailed, Run, is_there
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import path_of
 
@@ -71,15 +73,17 @@ class Guard:
         """Make way for a run, or raise `Held`; see there. Returns warnings."""
         return _hold.settle(_hold.place_of(self.device), self.device, self.run)
 
-    def arm(self, lock: Path, before: str, after: str) -> None:
+    def arm(self, index: int, lock: Path, before: str, after: str) -> None:
         """Have the change that comes undone unless it is confirmed. Raises `Refused`."""
         if not self.hold or not self.seconds:
             return
         netns = path_of(self.netns) if self.netns else None
         try:
-            _hold.arm(self.hold, Rollback(self.device, netns, lock, self.seconds, self.by, before, after), self.run)
+            rollback = Rollback(self.device, index, netns, lock, self.seconds, self.by, before, after)
+            _hold.arm(self.hold, rollback, self.run)
             self.hold.begin()
         except (OSError, CommandFailed) as error:
+            self.give_up()
             problems = Problems()
             rule = f"the host could not be made to undo the change by itself: {error}"
             problems.add("confirm_timeout", self.seconds, rule, "mend that; nothing was changed")
@@ -92,7 +96,7 @@ class Guard:
 
     def keep(self, script: str) -> None:
         """Have the next boot bring the tree, unless that is still to be confirmed. Raises `NotKept`."""
-        if not self.boot or self.waits:
+        if not self.boot or self.unsettled:
             return
         try:
             self.boot.keep(script, self.run)
@@ -100,22 +104,22 @@ class Guard:
             text = f"{self.device}: the tree stands, but the next boot does not bring it: {error}."
             raise NotKept(f"{text} Mend that and run again.") from error
 
-    def confirm(self) -> None:
+    def confirm(self, index: int) -> None:
         """Let what waits stand, also after the next boot. Raises `NotConfirmed` and `NotKept`."""
         if not self.hold:
             raise NotConfirmed("nothing was to be confirmed")
-        _hold.confirm(self.hold)
+        _hold.confirm(self.hold, index)
         self.keep(self.hold.after())
 
     @property
-    def waits(self) -> bool:
-        """Whether a change of this run waits to be confirmed."""
-        return bool(self.hold and self.hold.state in _hold.WAITING)
+    def unsettled(self) -> bool:
+        """Whether a change of this run waits to be confirmed, or was taken back instead."""
+        return bool(self.hold and self.hold.state not in ("confirmed", "unknown"))
 
     @property
     def pending(self) -> dict[str, Any]:
-        """What the action plugin is told of a change that waits."""
-        return {"_pending": {"seconds": self.hold.left()}} if self.hold and self.waits else {}
+        """What the action plugin is told of such a change."""
+        return {"_pending": {"seconds": max(self.hold.left(), 0.0)}} if self.hold and self.unsettled else {}
 
 
 def guard_of(options: dict[str, Any], check_mode: bool, run: Run, problems: Problems) -> Guard:
@@ -127,8 +131,15 @@ def guard_of(options: dict[str, Any], check_mode: bool, run: Run, problems: Prob
         boot = Boot(device)
         if netns:
             problems.add("persistent", True, f"no boot brings the network namespace {netns}", "leave out persistent")
-        if not is_there():
+        if not is_there() and options.get("state") == "absent":
+            boot = None  # there can be nothing
+        elif not is_there():
             problems.add("persistent", True, "this host has no systemd to bring it back", "leave out persistent")
+    missing = [each for each in COMMANDS if not shutil.which(each, path=PATH)]
+    if missing and (boot or seconds):
+        option = "confirm_timeout" if seconds else "persistent"
+        rule = f"this host has no {' and no '.join(missing)} to bring a tree back with"
+        problems.add(option, seconds or True, rule, "install iproute2 and util-linux")
     if seconds is not None and seconds not in SECONDS:
         rule = f"not from {SECONDS[0]} to {SECONDS[-1]} seconds"
         problems.add("confirm_timeout", seconds, rule, f"write a number from {SECONDS[0]} to {SECONDS[-1]}")

@@ -91,10 +91,12 @@ class Hold:
 class Rollback:
     """What undoes a change: the tc batches of the device's tree ``before`` and ``after`` it, and when, and for whom.
 
-    ``netns`` is the file of the network namespace, ``lock`` what a run holds that is at work on the device.
+    ``index`` is the device's, ``netns`` the file of the network namespace, ``lock`` what a run holds that is at work on
+    the device.
     """
 
     device: str
+    index: int
     netns: Path | None
     lock: Path
     seconds: int
@@ -135,11 +137,13 @@ def settle(place: Path, device: str, run: Run) -> list[str]:
             )
         if hold.state == "confirmed" and left > -GRACE_SECONDS:
             continue  # the folder goes when its time comes
+        if hold.state == "failed":
+            warnings.append(f"{whose} was to be taken back, which failed: {hold.log()}")
         if hold.state in WAITING:
             with contextlib.suppress(FileNotFoundError):
                 Path(hold.path, "expired").rename(Path(hold.path, "pending"))
             status, _output, errors = run(_command(hold, device, ""))
-            became = errors.strip() if status else "the tree from before it was brought back now"
+            became = hold.log() or errors.strip() if status else "the tree from before it was brought back now"
             warnings.append(f"{whose} was neither confirmed nor taken back in time: {became}")
         hold.remove()
     return warnings
@@ -158,8 +162,10 @@ def arm(hold: Hold, rollback: Rollback, run: Run) -> None:
             "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
             "seconds": rollback.seconds,
             "until": time.monotonic() + rollback.seconds,
+            "index": rollback.index,
         }
-        texts = {"before.tc": rollback.before, "after.tc": rollback.after, "restore": PROGRAM}
+        # Also the log: when its time comes there may be no room for a new file.
+        texts = {"log": "", "before.tc": rollback.before, "after.tc": rollback.after, "restore": PROGRAM}
         for name, text in texts.items():
             write(hold.path / name, text)
         _start(hold, rollback, run)
@@ -170,11 +176,13 @@ def arm(hold: Hold, rollback: Rollback, run: Run) -> None:
         raise
 
 
-def confirm(hold: Hold) -> None:
+def confirm(hold: Hold, index: int) -> None:
     """Let a change stand, or raise `NotConfirmed`. Again, if need be: the first answer may have been lost.
 
     What would have undone it removes the folder instead, when its time comes.
     """
+    if hold.state == "pending" and hold.facts().get("index") != index:
+        raise NotConfirmed("the device was taken away and made anew meanwhile")
     with contextlib.suppress(FileNotFoundError):
         Path(hold.path, "pending").rename(Path(hold.path, "confirmed"))
     if hold.state == "confirmed":
@@ -219,6 +227,7 @@ def _start(hold: Hold, rollback: Rollback, run: Run) -> None:
     call(
         run,
         *("systemd-run", "--quiet", "--collect", f"--unit={hold.unit}", f"--on-active={rollback.seconds}"),
+        *("--timer-property=IgnoreOnIsolate=yes", "--property=IgnoreOnIsolate=yes"),
         *("--timer-property=AccuracySec=100ms", f"--description=Bring back the HFSC tree of {rollback.device}"),
         *inside,
         *command,

@@ -11,19 +11,33 @@ from __future__ import annotations
 
 # Not tc alone: a batch that fails half-way may leave a tree without its default class, which drops what it cannot
 # place. The kernel's own qdisc takes its place then: no limits rather than no traffic.
-PROGRAM = """\
+PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+COMMANDS = ("sh", "tc", "flock")  # what it needs that not every host has
+PROGRAM = (
+    f"""\
 #!/bin/sh
 # Made by the Ansible collection virtnet.qos, which makes it anew.
 # Brings a device's HFSC tree back from a tc batch; an empty one is the kernel's own qdisc.
-# Usage: restore DEVICE BATCH [HOLD LOCK [SECONDS]]
+# Usage: restore DEVICE BATCH [HOLD [LOCK [SECONDS]]]
 # With HOLD, the folder of a change that waits to be confirmed: after SECONDS, and only if it still waits.
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
-device=$1 batch=$2 hold=${3-} lock=${4-}
+# LOCK is what a run holds that is at work on the device; an empty one is none.
+export PATH={PATH} LC_ALL=C.UTF-8
+"""
+    + """\
+device=$1 batch=$2 hold=${3-}
+lock=${4-/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$(cat "/sys/class/net/$device/ifindex").lock}
+trap : TERM INT HUP # whoever ends tc has what is below done all the same
 
+[ -z "${5-}" ] || sleep "$5"
+# A run that is at work ends first, unless it hangs. (No flock -w, which busybox has not.)
+if [ -n "$lock" ] && command exec 9<>"$lock"; then
+    tries=0
+    until flock -n 9 || [ "$tries" -ge 30 ]; do
+        tries=$((tries + 1))
+        sleep 1
+    done
+fi
 if [ -n "$hold" ]; then
-    [ -z "${5-}" ] || sleep "$5"
-    # A run that is at work ends first, unless it hangs.
-    [ -z "$lock" ] || { exec 9<>"$lock" && flock -w 30 9; }
     # Whoever renames it first decides: this, or the confirmation.
     if ! mv "$hold/pending" "$hold/expired" 2>/dev/null; then
         # Nobody asks about it any more.
@@ -35,16 +49,25 @@ if [ -n "$hold" ]; then
         mv "$hold/expired" "$hold/restored"
         exit 0
     fi
-    exec 2>"$hold/log"
+    command exec 2>"$hold/log"
 fi
 
+made() {
+    if [ -s "$batch" ]; then
+        tc -batch "$batch"
+    else
+        root=$(tc qdisc show dev "$device" root) && [ "${root#qdisc hfsc}" = "$root" ]
+    fi
+}
+
 tc qdisc del dev "$device" root 2>/dev/null
-if [ ! -s "$batch" ] || tc -batch "$batch"; then
+if made; then
     state=restored
 else
     state=failed
     tc qdisc del dev "$device" root 2>/dev/null
-    echo "The tree of $device could not be made; it has the kernel's own qdisc now, and no limits." >&2
+    now=$(tc qdisc show dev "$device" root 2>&1)
+    echo "The tree of $device could not be made. What it has now, without limits: $now" >&2
 fi
 
 if [ -n "$hold" ]; then
@@ -53,6 +76,7 @@ if [ -n "$hold" ]; then
 fi
 [ "$state" = restored ]
 """
+)
 
 # It is started by the device, whenever that appears, and stopped with it; a NIC's comes before the network does.
 # The limit of its job is how long a NIC that is gone holds up a boot; without one, for 90 seconds, as systemd's

@@ -366,6 +366,7 @@ options:
     default: false
     version_added: 0.1.0
 requirements:
+  - tc of iproute2, and flock of util-linux or busybox, for O(confirm_timeout) and O(persistent) only
   - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
   - pyroute2 >= 0.7.2, for O(netns) only
 seealso:
@@ -540,6 +541,7 @@ script:
 """
 
 import gc
+import time
 import traceback
 from functools import partial
 from pathlib import Path
@@ -648,7 +650,7 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
             if guard.hold:
                 # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
                 before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
-                guard.arm(lock, script(before, device), text)
+                guard.arm(tc.index, lock, script(before, device), text)
             try:
                 warnings = bring_about(tc, now, wanted, made)
             except NotApplied as error:
@@ -657,18 +659,21 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
                 raise
             for warning in warnings:
                 module.warn(f"{device}: {warning}")
+            if guard.hold and guard.hold.state != "pending":
+                raise NotApplied(f"{device}: the change took longer than confirm_timeout.", changed=True)
         guard.keep(text)
+        result.update(guard.pending)
     return result
 
 
 def forget(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
     """Have the next boot bring nothing for a device that is not there."""
-    actions = guard.actions("")
+    actions, sides = guard.actions(""), guard.diff("")
     if not module.check_mode:
         guard.keep("")
     result = {"changed": bool(actions), "device": guard.device, "actions": actions, "script": ""}
     if module._diff:
-        result["diff"] = dict(zip(("before", "after"), guard.diff("")))
+        result["diff"] = dict(zip(("before", "after"), sides))
     return result
 
 
@@ -678,12 +683,14 @@ def conclude(module: AnsibleModule) -> dict[str, Any]:
     guard = guard_of(module.params, module.check_mode, runner(module), Problems())
     if module.params["_confirm"]["stage"] == "outcome":
         hold = guard.hold
-        return {"changed": False, "outcome": hold.state if hold else "unknown", "log": hold.log() if hold else ""}
+        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        outcome, log = (hold.state, hold.log()) if hold else ("unknown", "")
+        return {"changed": False, "outcome": outcome, "log": log, "uptime": uptime}
     index = devices().get(device)
     if index is None:
         raise NotConfirmed("the device is gone")
     with only_run(index):
-        guard.confirm()
+        guard.confirm(index)
     return {"changed": True, "confirmed": True, "device": device}
 
 
@@ -729,7 +736,6 @@ def main() -> None:
     confirm = module.params["_confirm"]
     try:
         result = converge(module) if not confirm or confirm["stage"] == "arm" else conclude(module)
-        result.update(pending(module))
     except Refused as error:
         module.fail_json(msg=str(error))
     except NotApplied as error:

@@ -76,6 +76,11 @@ def _ending(became: dict[str, Any], error: str, lost: bool) -> tuple[str, bool]:
     if outcome == "failed":
         log = str(became.get("log") or "").strip()
         return f"The host failed to bring back the tree from before: {log} Look at it, and run it again.", True
+    if outcome == "rebooted":
+        return (
+            "The host was started again meanwhile, and has what its boot brings. Look at it, and run this again.",
+            True,
+        )
     if outcome == "unknown" and lost:
         return "The host knows nothing of it: nothing was changed. Run it again.", False
     if outcome == "unknown":

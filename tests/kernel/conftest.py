@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
@@ -140,6 +141,7 @@ def module(capsys: pytest.CaptureFixture[str]) -> Module:
     """Run the module's main() in this process; a new one takes a second in User-Mode Linux."""
 
     def module(check: bool = False, **options: Any) -> dict[str, Any]:
+        warnings._global_warnings.clear()  # which a process of the module's own begins without
         args = {"device": "near", **options, "_ansible_check_mode": check, "_ansible_diff": True}
         with patch_module_args(args), pytest.raises(SystemExit):
             tc_hfsc_class.main()

@@ -107,7 +107,8 @@ def test_what_is_not_confirmed_is_undone_by_the_host(module: Module, old: str) -
     module(**arm(**NEW))
     assert wait_for("restored", 8) > WAIT / 2
     assert shape() == old
-    assert module(**stage("outcome")) | {"outcome": "restored", "log": ""} == module(**stage("outcome"))
+    outcome = module(**stage("outcome"))
+    assert (outcome["outcome"], outcome["log"], outcome["changed"]) == ("restored", "", False)
     assert "cannot be confirmed: it was taken back already" in module(**stage("confirm"))["msg"]
     assert module(**OLD)["actions"] == []
     assert not Path("/run/virtnet-qos").exists()
@@ -184,7 +185,7 @@ def test_a_tree_that_cannot_be_made_leaves_the_device_open(wire: Wire, module: M
     assert "hfsc" not in shape()
     outcome = module(**stage("outcome"))
     assert outcome["outcome"] == "failed"
-    assert "it has the kernel's own qdisc now, and no limits" in outcome["log"]
+    assert "The tree of near could not be made. What it has now, without limits: qdisc noqueue" in outcome["log"]
     assert "nonsense" in outcome["log"]
     receiver = wire.far(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     receiver.bind(("10.0.100.2", 5000))
@@ -274,6 +275,50 @@ def test_a_confirmation_that_is_killed_is_whole_or_not_at_all(module: Module, ol
     module(**OLD)
     assert shape() == old
     assert not Path("/run/virtnet-qos").exists()
+
+
+def test_a_tree_that_does_not_go_is_not_called_restored(
+    module: Module, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there was none before, nothing is made, so nothing would fail."""
+    text = 'tc() { [ $2 = del ] || command tc "$@"; }\n'
+    monkeypatch.setattr(_hold, "PROGRAM", _hold.PROGRAM.replace("made() {", f"{text}made() {{"))
+    module(**arm(**NEW))
+    wait_for("failed", 8)
+    assert "What it has now, without limits: qdisc hfsc 1389:" in module(**stage("outcome"))["log"]
+
+
+def test_a_device_that_was_made_anew_is_not_confirmed(module: Module, wire: Wire) -> None:
+    module(**arm(10, **NEW))
+    wire.cut()
+    wire.lay()
+    assert "the device was taken away and made anew meanwhile" in module(**stage("confirm"))["msg"]
+
+
+def test_a_run_that_was_overtaken_does_not_say_it_succeeded(
+    module: Module, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program waits for the lock, but not for ever."""
+    begin = Hold.begin
+
+    def late(each: Hold) -> None:
+        begin(each)
+        Path(each.path, "pending").rename(Path(each.path, "restored"))
+
+    monkeypatch.setattr(Hold, "begin", late)
+    result = module(**arm(**NEW))
+    assert result["failed"]
+    assert "the change took longer than confirm_timeout" in result["msg"]
+    assert "_pending" in result
+
+
+def test_what_could_not_be_taken_back_is_told_by_the_next_run(module: Module, old: str) -> None:
+    module(**arm(**NEW))
+    Path(hold().path, "before.tc").write_text("nonsense\n", encoding="ascii")
+    wait_for("failed", 8)
+    result = module(**OLD)
+    assert "was to be taken back, which failed" in str(result["warnings"])
+    assert "nonsense" in str(result["warnings"])
 
 
 @pytest.mark.parametrize("hours", [1, -1])

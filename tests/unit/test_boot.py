@@ -131,3 +131,17 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match="No space"):
         _files.write(path, "new")
     assert [(each.name, each.read_text(encoding="ascii")) for each in tmp_path.iterdir()] == [("eth0.tc", "old")]
+
+
+def test_what_a_run_left_that_was_ended_while_it_wrote_goes(systemctl: Systemctl, tmp_path: Path) -> None:
+    eth0 = Boot("eth0")
+    eth0.keep("one\n", systemctl)
+    left = [tmp_path / "virtnet-qos/.eth0.tc.123", tmp_path / "units/.virtnet-qos@.service.123"]
+    for path in left:
+        path.touch()
+    eth0.keep("two\n", systemctl)
+    assert [path.exists() for path in left] == [False, True]
+    left[0].touch()
+    eth0.keep("", systemctl)
+    assert there(tmp_path) == set()
+    assert not list(tmp_path.glob("virtnet-qos"))
