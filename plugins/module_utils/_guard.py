@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _hold
 from ansible_collections.virtnet.qos.plugins.module_utils._boot import NOTHING, THIS, Boot
@@ -122,8 +125,10 @@ class Guard:
         return {"_pending": {"seconds": max(self.hold.left(), 0.0)}} if self.hold and self.unsettled else {}
 
 
-def guard_of(options: dict[str, Any], check_mode: bool, run: Run, problems: Problems) -> Guard:
+def guard_of(module: AnsibleModule, problems: Problems) -> Guard:
     """Return what the options of a module say of safety."""
+    options = module.params
+    run = partial(module.run_command, handle_exceptions=False)  # which raises OSError for one that is not there
     device, netns, seconds = options["device"], options.get("netns"), options.get("confirm_timeout")
     said = options.get("_confirm") or {}
     boot = None
@@ -143,7 +148,7 @@ def guard_of(options: dict[str, Any], check_mode: bool, run: Run, problems: Prob
     if seconds is not None and seconds not in SECONDS:
         rule = f"not from {SECONDS[0]} to {SECONDS[-1]} seconds"
         problems.add("confirm_timeout", seconds, rule, f"write a number from {SECONDS[0]} to {SECONDS[-1]}")
-    elif seconds and not said and not check_mode:
+    elif seconds and not said and not module.check_mode:
         rule = "nobody would confirm it: the action plugin of this name, which does, was not used"
         problems.add("confirm_timeout", seconds, rule, "run the module as virtnet.qos.tc_hfsc_class")
     hold = _hold.hold_of(_hold.place_of(device), said["token"]) if said else None

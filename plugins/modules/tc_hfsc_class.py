@@ -541,28 +541,20 @@ script:
 """
 
 import gc
-import time
 import traceback
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._guard import Guard, NotKept, guard_of
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, bring_about
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
+from ansible_collections.virtnet.qos.plugins.module_utils._guard import NotKept
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_confirm import conclude, pending
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Held, NotConfirmed
-from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
-from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Run
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices, enter, may_change
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import enter
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
 
 MATCH: dict[str, Any] = {
     "vlan": {"type": "int"},
@@ -597,111 +589,6 @@ CONFIRM: dict[str, Any] = {
     "token": {"type": "str", "required": True, "no_log": False},
     "by": {"type": "str"},
 }
-
-
-def converge(module: AnsibleModule) -> dict[str, Any]:
-    """Parse, read, plan, apply, read again; return what the module returns."""
-    options = module.params
-    problems = Problems()
-    device = options["device"]
-    declaration = parse(options, problems)
-    guard = guard_of(options, module.check_mode, runner(module), problems)
-    there = devices()
-    if declaration and declaration.whole and guard.boot and device not in there:
-        problems.refuse_if_any()
-        return forget(module, guard)
-    check_name(device, there, problems)
-    if not may_change():
-        problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")
-    if declaration is None or problems.found:
-        raise Refused(problems.found)
-    tc = Tc(device, there[device], declaration.major)
-    if module.check_mode:
-        return run_on(module, tc, declaration, guard, None)
-    with only_run(tc.index) as lock:
-        for warning in guard.settle():
-            module.warn(f"{device}: {warning}")
-        return run_on(module, tc, declaration, guard, lock)
-
-
-def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard, lock: Path | None) -> dict[str, Any]:
-    """Read, plan, apply, read again, with nobody else of us on the device meanwhile; without a lock, plan only."""
-    device, major = tc.device, tc.major
-    problems = Problems()
-    now = tc.read()
-    wanted = declare(now, declaration, tc.link.packet, tc.link.queue)
-    check(now, wanted, declaration, tc.link, module.params, problems)
-    problems.refuse_if_any()
-    made = plan(now, wanted)
-    for reason in blocked(now, made, {wish.minor for wish in declaration.wishes if wish.ignore}):
-        problems.add("device", device, reason, "remove or declare that first")
-    text = script(wanted, device)
-    if lock:
-        guard.check_writable(text, problems)
-    problems.refuse_if_any()
-
-    actions = action_list(made.actions, major) + guard.actions(text)
-    result = {"changed": bool(actions), "device": device, "actions": actions, "script": text}
-    if module._diff:
-        sides, kept = diff(now, wanted, made.actions, major), guard.diff(text)
-        result["diff"] = {"before": sides["before"] + kept[0], "after": sides["after"] + kept[1]}
-    if lock:
-        if made.actions:
-            if guard.hold:
-                # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
-                before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
-                guard.arm(tc.index, lock, script(before, device), text)
-            try:
-                warnings = bring_about(tc, now, wanted, made)
-            except NotApplied as error:
-                if not error.changed:
-                    guard.give_up()
-                raise
-            for warning in warnings:
-                module.warn(f"{device}: {warning}")
-            if guard.hold and guard.hold.state != "pending":
-                raise NotApplied(f"{device}: the change took longer than confirm_timeout.", changed=True)
-        guard.keep(text)
-        result.update(guard.pending)
-    return result
-
-
-def forget(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
-    """Have the next boot bring nothing for a device that is not there."""
-    actions, sides = guard.actions(""), guard.diff("")
-    if not module.check_mode:
-        guard.keep("")
-    result = {"changed": bool(actions), "device": guard.device, "actions": actions, "script": ""}
-    if module._diff:
-        result["diff"] = dict(zip(("before", "after"), sides))
-    return result
-
-
-def conclude(module: AnsibleModule) -> dict[str, Any]:
-    """Confirm a change of an earlier run, or say what became of it."""
-    device = module.params["device"]
-    guard = guard_of(module.params, module.check_mode, runner(module), Problems())
-    if module.params["_confirm"]["stage"] == "outcome":
-        hold = guard.hold
-        uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        outcome, log = (hold.state, hold.log()) if hold else ("unknown", "")
-        return {"changed": False, "outcome": outcome, "log": log, "uptime": uptime}
-    index = devices().get(device)
-    if index is None:
-        raise NotConfirmed("the device is gone")
-    with only_run(index):
-        guard.confirm(index)
-    return {"changed": True, "confirmed": True, "device": device}
-
-
-def runner(module: AnsibleModule) -> Run:
-    """Return what runs commands, and raises OSError for one that is not there."""
-    return partial(module.run_command, handle_exceptions=False)
-
-
-def pending(module: AnsibleModule) -> dict[str, Any]:
-    """Return what the action plugin is told of a change that waits to be confirmed."""
-    return guard_of(module.params, module.check_mode, runner(module), Problems()).pending
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,17 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         Hold(each).remove()
 
 
+def once_armed(monkeypatch: pytest.MonkeyPatch, happens: Callable[[Hold], Any]) -> None:
+    """Have something happen between the arming and the change."""
+    begin = Hold.begin
+
+    def then(each: Hold) -> None:
+        begin(each)
+        happens(each)
+
+    monkeypatch.setattr(Hold, "begin", then)
+
+
 @pytest.fixture
 def old(wire: Wire, module: Module) -> str:
     module(**OLD)
@@ -132,13 +143,10 @@ def test_a_refusal_of_the_kernel_leaves_nothing_armed(
     module: Module, old: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Two qdiscs with one handle: the leaf's is free when the tree is read, and not any more when it is sent.
-    begin = Hold.begin
-
-    def taken(each: Hold) -> None:
-        begin(each)
+    def taken(_hold: Hold) -> None:
         run("tc", "qdisc", "add", "dev", "near", "parent", "1389:64", "handle", "c8:", "pfifo")
 
-    monkeypatch.setattr(Hold, "begin", taken)
+    once_armed(monkeypatch, taken)
     run("tc", "qdisc", "del", "dev", "near", "parent", "1389:64")
     result = module(**arm(classes=[{"vlan": 200, "ls": "10mbit"}]))
     assert "What had been done was undone." in result["msg"], result
@@ -299,13 +307,7 @@ def test_a_run_that_was_overtaken_does_not_say_it_succeeded(
     module: Module, old: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The program waits for the lock, but not for ever."""
-    begin = Hold.begin
-
-    def late(each: Hold) -> None:
-        begin(each)
-        Path(each.path, "pending").rename(Path(each.path, "restored"))
-
-    monkeypatch.setattr(Hold, "begin", late)
+    once_armed(monkeypatch, lambda each: Path(each.path, "pending").rename(Path(each.path, "restored")))
     result = module(**arm(**NEW))
     assert result["failed"]
     assert "the change took longer than confirm_timeout" in result["msg"]

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _hfsc_run
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError
-from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
 
 Module = Any
 Wire = Any
@@ -147,7 +147,7 @@ def test_nothing_is_put_into_somebodys_tree_when_its_root_cannot_be_replaced(
     wire: Wire, module: Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire.run("tc", "-batch", "-", batch="qdisc add dev near root handle 7: htb\n")
-    real = tc_hfsc_class.plan
+    real = _hfsc_run.plan
     before = ""
 
     def late(*trees: Any) -> Any:
@@ -156,7 +156,7 @@ def test_nothing_is_put_into_somebodys_tree_when_its_root_cannot_be_replaced(
         before = wire.tree()
         return real(*trees)
 
-    monkeypatch.setattr(tc_hfsc_class, "plan", late)
+    monkeypatch.setattr(_hfsc_run, "plan", late)
     result = module(vlan=100, share=10, replace_root=True)
     assert result["msg"].endswith("Nothing was changed.")
     assert not result["changed"]
@@ -531,13 +531,13 @@ def test_without_permission(wire: Wire, module: Module) -> None:
 
 
 def test_a_device_that_vanishes(wire: Wire, module: Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = tc_hfsc_class.plan
+    real = _hfsc_run.plan
 
     def late(*trees: Any) -> Any:
         subprocess.run(["ip", "link", "del", "near"], check=True)
         return real(*trees)
 
-    monkeypatch.setattr(tc_hfsc_class, "plan", late)
+    monkeypatch.setattr(_hfsc_run, "plan", late)
     message = module(vlan=100, share=10)["msg"]
     assert "[Errno 19] No such device" in message
     assert "The device is gone, and its tree with it." in message

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _tc_lock
+from ansible_collections.virtnet.qos.plugins.module_utils import _hfsc_run, _tc_lock
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     Curve,
     Foreign,
@@ -64,10 +64,10 @@ class Tc:
 
 @pytest.fixture(autouse=True)
 def door(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Tc]:
-    monkeypatch.setattr(tc_hfsc_class, "Tc", Tc)
-    monkeypatch.setattr(tc_hfsc_class, "may_change", lambda: True)
+    monkeypatch.setattr(_hfsc_run, "Tc", Tc)
+    monkeypatch.setattr(_hfsc_run, "may_change", lambda: True)
     monkeypatch.setattr(_tc_lock, "FOLDER", str(tmp_path))
-    monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {"lo": 1, "eth0": 2, "bond0": 3, "we#ird": 4})
+    monkeypatch.setattr(_hfsc_run, "devices", lambda: {"lo": 1, "eth0": 2, "bond0": 3, "we#ird": 4})
     Tc.tree, Tc.refuses, Tc.meddled, Tc.link = Tree(), 0, False, Link()
     return Tc
 
@@ -286,7 +286,7 @@ def test_somebody_who_changes_it_meanwhile_is_noticed(run: Any) -> None:
 
 
 def test_without_the_capability_both_modes_say_so(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tc_hfsc_class, "may_change", lambda: False)
+    monkeypatch.setattr(_hfsc_run, "may_change", lambda: False)
     for check in (True, False):
         assert run(vlan=1, ls="1mbit", check=check)["msg"] == (
             "device 'eth0': changing its qdiscs needs CAP_NET_ADMIN; run the task with become: true."
@@ -345,7 +345,7 @@ def test_a_temporary_class_that_was_left_does_not_hold_the_default_class(run: An
 
 
 def test_long_lists_and_values_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tc_hfsc_class, "devices", lambda: {f"eth{number:03}": number for number in range(200)})
+    monkeypatch.setattr(_hfsc_run, "devices", lambda: {f"eth{number:03}": number for number in range(200)})
     message = run(device="x" * 500, vlan=1, ls="y" * 500)["msg"]
     assert "eth019 and 180 more" in message
     assert len(message) < 600
