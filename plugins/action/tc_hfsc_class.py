@@ -41,6 +41,7 @@ GRACE_SECONDS = 60.0  # beyond confirm_timeout: the host may wait 30 s for a run
 LATE_SECONDS = 40.0  # for as long a change without an answer may still begin, having waited for another run
 CONFIRM_PAUSE, ASK_PAUSE = 1.0, 3.0
 DEVICE, WANTED = ("device", "netns"), ("handle", "persistent", "confirm_timeout")
+LOCAL = ("local", "chroot", "nsenter", "libvirt_qemu", "lxc", "lxd", "incus", "docker", "podman")
 NO_ANSWERS = 3  # modules that ended without a result, after which it makes no sense to ask again
 
 Options = dict[str, Any]
@@ -72,6 +73,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if not seconds or self._task.check_mode:
             wrap = bool(self._task.async_val and not self._connection.has_native_async)
             return {**result, **self._module(options, task_vars, wrap_async=wrap)}
+        if self._connection.transport.rpartition(".")[2] in LOCAL:
+            raise AnsibleActionFail(
+                f"confirm_timeout: the connection {self._connection.transport} stays on the host, so that coming back"
+                " over it proves nothing. Leave out confirm_timeout (host_qos_confirm_timeout: 0 for the role), or run"
+                " this over ssh."
+            )
         with self._one_attempt_each():
             return {**result, **self._change(options, seconds, task_vars)}
 

@@ -26,6 +26,15 @@ NOTHING, SOME, OTHER, THIS = "nothing", "a tree", "another tree", "this tree"
 STALE = "nothing, since its unit is not as it should be"
 
 
+def same(batch: str, other: str) -> bool:
+    """Whether two batches make the same tree. Comments name what is somebody else's, too, which comes and goes."""
+    return _lines(batch) == _lines(other)
+
+
+def _lines(batch: str) -> list[str]:
+    return [line for line in batch.splitlines() if not line.startswith("#")]
+
+
 @dataclass(frozen=True)
 class Boot:
     """What of one device's tree is kept for the next boot."""
@@ -47,7 +56,7 @@ class Boot:
         there = read(self.batch)
         if there is None:
             return NOTHING
-        if there != script:
+        if not same(there, script):
             return OTHER if script else SOME
         return THIS if self._is_enabled() else STALE
 
@@ -85,6 +94,10 @@ class Boot:
         if self._is_physical():
             # Not network-pre.target's: that one is in a boot only if somebody wants it, as the unit then does.
             call(run, "systemctl", "add-wants", "--quiet", "multi-user.target", self.unit)
+
+    def is_mended(self, run: Run) -> None:
+        """Have the unit not be called failed for what it could not do before."""
+        run(["systemctl", "reset-failed", self.unit])  # refused where it has not failed, or was never there
 
     def _forget(self, run: Run) -> None:
         template = UNITS / f"{NAME}.service"

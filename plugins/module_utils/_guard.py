@@ -18,12 +18,13 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _hold
-from ansible_collections.virtnet.qos.plugins.module_utils._boot import NOTHING, THIS, Boot
-from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, NotConfirmed, Rollback
+from ansible_collections.virtnet.qos.plugins.module_utils._boot import NOTHING, THIS, Boot, same
+from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, NotConfirmed, Overtaken, Rollback
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
 from ansible_collections.virtnet.qos.plugins.module_utils._restore import COMMANDS, PATH
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import CommandFailed, Run, is_there
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import path_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import NOT_OURS
 
 # Less is not enough to log in; more is not what a person waits for.
 SECONDS = range(5, 3601)
@@ -76,13 +77,20 @@ class Guard:
         """Make way for a run, or raise `Held`; see there. Returns warnings."""
         return _hold.settle(_hold.place_of(self.device), self.device, self.run)
 
-    def arm(self, index: int, lock: Path, before: str, after: str) -> None:
-        """Have the change that comes undone unless it is confirmed. Raises `Refused`."""
+    def arm(self, index: int, lock: Path, before: str, after: str, root: str = "") -> None:
+        """Have the change that comes undone unless it is confirmed. Raises `Refused`.
+
+        ``root`` is somebody else's root qdisc that goes.
+        """
         if not self.hold or not self.seconds:
             return
         netns = path_of(self.netns) if self.netns else None
+        lost = [line[len(NOT_OURS) + 1 :] for line in before.splitlines() if line.startswith(NOT_OURS)]
+        # What comes in has a qdisc beside the root.
+        lost = [each for each in lost if not each.startswith(("qdisc ingress", "qdisc clsact"))]
+        lost += [f"the root {root}"] if root else []
         try:
-            rollback = Rollback(self.device, index, netns, lock, self.seconds, self.by, before, after)
+            rollback = Rollback(self.device, index, netns, lock, self.seconds, self.by, before, after, lost)
             _hold.arm(self.hold, rollback, self.run)
             self.hold.begin()
         except (OSError, CommandFailed) as error:
@@ -92,27 +100,50 @@ class Guard:
             problems.add("confirm_timeout", self.seconds, rule, "mend that; nothing was changed")
             raise Refused(problems.found) from error
 
+    @property
+    def overtaken(self) -> bool:
+        """Whether the host takes back what is still being changed."""
+        return bool(self.hold and self.hold.state != "pending")
+
+    def check_time(self) -> None:
+        """Raise `Overtaken` if so."""
+        if self.overtaken:
+            raise Overtaken
+
+    def bring_back(self) -> None:
+        """Have the tree from before, whatever came after the host had brought it back."""
+        if self.hold:
+            _hold.bring_back(self.hold, self.device, self.run)
+
     def give_up(self) -> None:
         """Undo nothing, since nothing stands."""
         if self.hold:
             _hold.give_up(self.hold, self.run)
 
-    def keep(self, script: str) -> None:
-        """Have the next boot bring the tree, unless that is still to be confirmed. Raises `NotKept`."""
+    def keep(self, script: str, mended: bool) -> None:
+        """Have the next boot bring the tree, unless that is still to be confirmed. Raises `NotKept`.
+
+        ``mended``: the device's own tree has changed, be its file the same.
+        """
         if not self.boot or self.unsettled:
             return
         try:
+            if mended or self.boot.differs(script):
+                self.boot.is_mended(self.run)
             self.boot.keep(script, self.run)
         except (OSError, CommandFailed) as error:
             text = f"{self.device}: the tree stands, but the next boot does not bring it: {error}."
             raise NotKept(f"{text} Mend that and run again.") from error
 
-    def confirm(self, index: int) -> None:
-        """Let what waits stand, also after the next boot. Raises `NotConfirmed` and `NotKept`."""
+    def confirm(self, index: int, stands: str) -> None:
+        """Let what waits stand, also after the next boot. Raises `NotConfirmed` and `NotKept`.
+
+        ``stands`` is the device's tree as it is.
+        """
         if not self.hold:
             raise NotConfirmed("nothing was to be confirmed")
-        _hold.confirm(self.hold, index)
-        self.keep(self.hold.after())
+        _hold.confirm(self.hold, index, same(stands, self.hold.after()))
+        self.keep(self.hold.after(), mended=True)
 
     @property
     def unsettled(self) -> bool:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Protocol
 
@@ -19,6 +19,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Phas
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import diff, step_text
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import healed
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
+
+GoOn = Callable[[], None]
 
 DRAIN_SECONDS = 1.0
 SHOWN = 5  # classes named in one warning
@@ -54,9 +56,12 @@ class NotApplied(Exception):
         self.changed = changed
 
 
-def bring_about(door: Door, now: Tree, wanted: Tree, made: Plan) -> list[str]:
-    """Carry the plan out and see whether that is what stands, or raise `NotApplied`. Returns warnings."""
-    warnings = carry_out(door, now, made)
+def bring_about(door: Door, now: Tree, wanted: Tree, made: Plan, go_on: GoOn = lambda: None) -> list[str]:
+    """Carry the plan out and see whether that is what stands, or raise `NotApplied`. Returns warnings.
+
+    ``go_on`` is called before each phase. What it raises ends the work where it is, with nothing undone.
+    """
+    warnings = carry_out(door, now, made, go_on)
     try:
         again = door.read_again(made.steps)
     except TcError as error:
@@ -68,11 +73,11 @@ def bring_about(door: Door, now: Tree, wanted: Tree, made: Plan) -> list[str]:
     return warnings
 
 
-def carry_out(door: Door, now: Tree, made: Plan) -> list[str]:
+def carry_out(door: Door, now: Tree, made: Plan, go_on: GoOn = lambda: None) -> list[str]:
     """Carry the plan out, or undo what was done and raise `NotApplied`. Returns warnings."""
     done: list[Step] = []
     try:
-        return _run(door, made.phases, done)
+        return _run(door, made.phases, done, go_on)
     except TcError as error:
         text, changed = _undo(door, now, done, error)
         raise NotApplied(f"{explain(error, door)} {text}".strip(), changed) from error
@@ -106,7 +111,7 @@ def _kernel_module(step: Step) -> str:
     return {"qdisc": "sch_hfsc", "lifts": "cls_u32 or act_vlan"}[step.part]
 
 
-def _run(door: Door, phases: Iterable[Phase], done: list[Step]) -> list[str]:
+def _run(door: Door, phases: Iterable[Phase], done: list[Step], go_on: GoOn = lambda: None) -> list[str]:
     warnings = []
     for phase in phases:
         left = door.drain(phase.drain, DRAIN_SECONDS) if phase.drain else {}
@@ -117,6 +122,7 @@ def _run(door: Door, phases: Iterable[Phase], done: list[Step]) -> list[str]:
                 f"after {DRAIN_SECONDS:g} s packets still waited in classes that go or are made anew, and were dropped"
                 f" with them: {', '.join(some[:SHOWN])}{more}"
             )
+        go_on()
         try:
             door.send(list(phase.steps))
         except TcError as error:

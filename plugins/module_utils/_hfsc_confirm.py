@@ -15,10 +15,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import guard_of
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse_handle
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import NotConfirmed
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import devices
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import only_run
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
 
 
 def conclude(module: AnsibleModule) -> dict[str, Any]:
@@ -28,13 +32,17 @@ def conclude(module: AnsibleModule) -> dict[str, Any]:
     if module.params["_confirm"]["stage"] == "outcome":
         hold = guard.hold
         uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
-        outcome, log = (hold.state, hold.log()) if hold else ("unknown", "")
-        return {"changed": False, "outcome": outcome, "log": log, "uptime": uptime}
+        if not hold:
+            return {"changed": False, "outcome": "unknown", "uptime": uptime}
+        told = {"outcome": hold.state, "log": hold.log(), "lost": hold.facts()["lost"]}
+        return {"changed": False, **told, "uptime": uptime}
     index = devices().get(device)
     if index is None:
         raise NotConfirmed("the device is gone")
+    tc = Tc(device, index, parse_handle(module.params["handle"], Problems()))
     with only_run(index):
-        guard.confirm(index)
+        stands = declare(tc.read(), Declaration(tc.major), tc.link.packet, tc.link.queue)
+        guard.confirm(index, script(stands, device))
     return {"changed": True, "confirmed": True, "device": device}
 
 

@@ -21,6 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import bloc
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import Declaration, declare
+from ansible_collections.virtnet.qos.plugins.module_utils._hold import Overtaken
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices, may_change
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import only_run
@@ -79,18 +80,22 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
             if guard.hold:
                 # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
                 before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
-                guard.arm(tc.index, lock, script(before, device), text)
+                root = "" if now.foreign.root is None else str(now.foreign.root)
+                guard.arm(tc.index, lock, script(before, device), text, root)
             try:
-                warnings = bring_about(tc, now, wanted, made)
-            except NotApplied as error:
-                if not error.changed:
+                warnings = bring_about(tc, now, wanted, made, guard.check_time)
+                guard.check_time()
+            except (NotApplied, Overtaken) as error:
+                if guard.overtaken:
+                    guard.bring_back()
+                    text = f"{device}: the change took longer than confirm_timeout."
+                    raise NotApplied(text, changed=True) from error
+                if isinstance(error, NotApplied) and not error.changed:
                     guard.give_up()
                 raise
             for warning in warnings:
                 module.warn(f"{device}: {warning}")
-            if guard.hold and guard.hold.state != "pending":
-                raise NotApplied(f"{device}: the change took longer than confirm_timeout.", changed=True)
-        guard.keep(text)
+        guard.keep(text, mended=bool(made.actions))
         result.update(guard.pending)
     return result
 
@@ -99,7 +104,7 @@ def forget(module: AnsibleModule, guard: Guard) -> dict[str, Any]:
     """Have the next boot bring nothing for a device that is not there."""
     actions, sides = guard.actions(""), guard.diff("")
     if not module.check_mode:
-        guard.keep("")
+        guard.keep("", mended=False)
     result = {"changed": bool(actions), "device": guard.device, "actions": actions, "script": ""}
     if module._diff:
         result["diff"] = dict(zip(("before", "after"), sides))

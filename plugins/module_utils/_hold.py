@@ -31,11 +31,16 @@ from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Run, c
 
 FOLDER = Path("/run/virtnet-qos")
 WAITING, DONE = ("pending", "expired"), ("restored", "failed", "confirmed")
+BUSY_SECONDS = 10.0  # for the program to make a tree
 GRACE_SECONDS = 40.0  # the program waits up to 30 s for a run that is at work
 
 
 class Held(Exception):
     """Somebody else's change of the device waits to be confirmed. The text says whose."""
+
+
+class Overtaken(Exception):
+    """The host takes the change back while it is still being made."""
 
 
 class NotConfirmed(Exception):
@@ -61,7 +66,7 @@ class Hold:
     def facts(self) -> dict[str, Any]:
         """Return who made it and when, for how many ``seconds``, and ``until`` when on the clock that never jumps."""
         found = json.loads(read(Path(self.path, self.state)) or "{}")
-        return {"by": "somebody", "since": "some time", "seconds": 0, "until": 0.0, **found}
+        return {"by": "somebody", "since": "some time", "seconds": 0, "until": 0.0, "index": 0, "lost": [], **found}
 
     def left(self) -> float:
         """Return the seconds until it is undone."""
@@ -92,7 +97,7 @@ class Rollback:
     """What undoes a change: the tc batches of the device's tree ``before`` and ``after`` it, and when, and for whom.
 
     ``index`` is the device's, ``netns`` the file of the network namespace, ``lock`` what a run holds that is at work on
-    the device.
+    the device, ``lost`` what the batch before cannot make.
     """
 
     device: str
@@ -103,6 +108,7 @@ class Rollback:
     by: str
     before: str
     after: str
+    lost: list[str]
 
 
 def place_of(device: str) -> Path:
@@ -142,7 +148,7 @@ def settle(place: Path, device: str, run: Run) -> list[str]:
         if hold.state in WAITING:
             with contextlib.suppress(FileNotFoundError):
                 Path(hold.path, "expired").rename(Path(hold.path, "pending"))
-            status, _output, errors = run(_command(hold, device, ""))
+            status, _output, errors = run(_command(hold, device, "", facts["index"]))
             became = hold.log() or errors.strip() if status else "the tree from before it was brought back now"
             warnings.append(f"{whose} was neither confirmed nor taken back in time: {became}")
         hold.remove()
@@ -163,6 +169,7 @@ def arm(hold: Hold, rollback: Rollback, run: Run) -> None:
             "seconds": rollback.seconds,
             "until": time.monotonic() + rollback.seconds,
             "index": rollback.index,
+            "lost": rollback.lost,
         }
         # Also the log: when its time comes there may be no room for a new file.
         texts = {"log": "", "before.tc": rollback.before, "after.tc": rollback.after, "restore": PROGRAM}
@@ -176,13 +183,16 @@ def arm(hold: Hold, rollback: Rollback, run: Run) -> None:
         raise
 
 
-def confirm(hold: Hold, index: int) -> None:
+def confirm(hold: Hold, index: int, stands: bool) -> None:
     """Let a change stand, or raise `NotConfirmed`. Again, if need be: the first answer may have been lost.
 
+    ``index`` is that of the device as it is, ``stands`` whether it has the tree that the change made.
     What would have undone it removes the folder instead, when its time comes.
     """
     if hold.state == "pending" and hold.facts().get("index") != index:
         raise NotConfirmed("the device was taken away and made anew meanwhile")
+    if hold.state == "pending" and not stands:
+        raise NotConfirmed("somebody else has changed the tree meanwhile")
     with contextlib.suppress(FileNotFoundError):
         Path(hold.path, "pending").rename(Path(hold.path, "confirmed"))
     if hold.state == "confirmed":
@@ -192,6 +202,14 @@ def confirm(hold: Hold, index: int) -> None:
         "failed": f"bringing back the tree from before it failed: {hold.log()}",
     }
     raise NotConfirmed(became.get(hold.state, "it was taken back already"))
+
+
+def bring_back(hold: Hold, device: str, run: Run) -> None:
+    """Make the tree from before once more, since some of the change came after the host had done so."""
+    end = time.monotonic() + BUSY_SECONDS
+    while hold.state == "expired" and time.monotonic() < end:
+        time.sleep(0.05)
+    run(["/bin/sh", str(hold.path / "restore"), device, str(hold.path / "before.tc"), "", ""])
 
 
 def give_up(hold: Hold, run: Run) -> None:
@@ -206,13 +224,14 @@ def _holds(place: Path) -> Iterator[Hold]:
         yield from (Hold(path) for path in sorted(place.iterdir()))
 
 
-def _command(hold: Hold, device: str, lock: str) -> list[str]:
-    return ["/bin/sh", str(hold.path / "restore"), device, str(hold.path / "before.tc"), str(hold.path), lock]
+def _command(hold: Hold, device: str, lock: str, index: int) -> list[str]:
+    words = (hold.path / "restore", device, hold.path / "before.tc", hold.path, lock, index)
+    return ["/bin/sh", *map(str, words)]
 
 
 def _start(hold: Hold, rollback: Rollback, run: Run) -> None:
     """Start what waits: a timer, or where there is no systemd a process of its own."""
-    command = _command(hold, rollback.device, str(rollback.lock))
+    command = _command(hold, rollback.device, str(rollback.lock), rollback.index)
     if not is_there():
         subprocess.Popen(  # noqa: S603 - ours, and it has to outlive this process
             [*command, str(rollback.seconds)],
@@ -228,6 +247,7 @@ def _start(hold: Hold, rollback: Rollback, run: Run) -> None:
         run,
         *("systemd-run", "--quiet", "--collect", f"--unit={hold.unit}", f"--on-active={rollback.seconds}"),
         *("--timer-property=IgnoreOnIsolate=yes", "--property=IgnoreOnIsolate=yes"),
+        "--property=OOMScoreAdjust=-1000",  # what is ended half-way leaves half a tree
         *("--timer-property=AccuracySec=100ms", f"--description=Bring back the HFSC tree of {rollback.device}"),
         *inside,
         *command,

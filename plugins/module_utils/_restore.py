@@ -18,8 +18,9 @@ PROGRAM = (
 #!/bin/sh
 # Made by the Ansible collection virtnet.qos, which makes it anew.
 # Brings a device's HFSC tree back from a tc batch; an empty one is the kernel's own qdisc.
-# Usage: restore DEVICE BATCH [HOLD [LOCK [SECONDS]]]
-# With HOLD, the folder of a change that waits to be confirmed: after SECONDS, and only if it still waits.
+# Usage: restore DEVICE BATCH [HOLD [LOCK [INDEX [SECONDS]]]]
+# With HOLD, the folder of a change that waits to be confirmed: after SECONDS, only if it still waits, and on the
+# device that had INDEX, whatever its name is now.
 # LOCK is what a run holds that is at work on the device; an empty one is none.
 export PATH={PATH} LC_ALL=C.UTF-8
 """
@@ -28,7 +29,7 @@ device=$1 batch=$2 hold=${3-}
 lock=${4-/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$(cat "/sys/class/net/$device/ifindex").lock}
 trap : TERM INT HUP # whoever ends tc has what is below done all the same
 
-[ -z "${5-}" ] || sleep "$5"
+[ -z "${6-}" ] || sleep "$6"
 # A run that is at work ends first, unless it hangs. (No flock -w, which busybox has not.)
 if [ -n "$lock" ] && command exec 9<>"$lock"; then
     tries=0
@@ -45,18 +46,34 @@ if [ -n "$hold" ]; then
         rmdir "${hold%/*}" "${hold%/*/*}" 2>/dev/null
         exit 0
     fi
-    if [ ! -e "$hold/changed" ]; then
+    name=$(ip -o link | sed -n "s/^${5:-0}: \\([^:@]*\\)[:@].*/\\1/p")
+    # Nothing was changed yet, or the device is gone, and one of its name is another.
+    if [ ! -e "$hold/changed" ] || [ -z "$name" ]; then
         mv "$hold/expired" "$hold/restored"
         exit 0
     fi
     command exec 2>"$hold/log"
+    if [ "$name" != "$device" ]; then
+        echo "$device is called $name now." >&2
+        sed -i "/^[^#]/s/ dev $device / dev $name /" "$batch"
+        device=$name
+    fi
 fi
 
+# Not tc's word alone: a batch that was cut short is a tree, too, but one that may drop everything.
+whole() {
+    root=$(tc qdisc show dev "$device" root) &&
+        default=$(echo "$root" | sed -n 's/^qdisc hfsc .* default \\(0x\\)*\\([0-9a-f]*\\).*/\\2/p') &&
+        [ -n "$default" ] && tc class show dev "$device" | grep -q "^class hfsc [0-9a-f]*:$default "
+}
 made() {
     if [ -s "$batch" ]; then
-        tc -batch "$batch"
-    else
+        tc -batch "$batch" && whole
+    elif [ "${batch##*/}" = before.tc ]; then
         root=$(tc qdisc show dev "$device" root) && [ "${root#qdisc hfsc}" = "$root" ]
+    else
+        echo "$batch is empty." >&2
+        false
     fi
 }
 
@@ -101,6 +118,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=oneshot
 RemainAfterExit=yes
+OOMScoreAdjust=-1000
 TimeoutStartSec=60
 ExecStart=/bin/sh {folder}/restore %I {folder}/%I.tc
 

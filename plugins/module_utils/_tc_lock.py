@@ -40,8 +40,12 @@ def only_run(index: int) -> Iterator[Path]:
         end = time.monotonic() + WAIT_SECONDS
         while not _taken(lock):
             if time.monotonic() > end:
-                raise Locked(f"another run still changes it after {WAIT_SECONDS:g} s (it holds the lock {path})")
+                whose = os.pread(lock, 100, 0).decode(errors="replace") or "one that says nothing of itself"
+                text = f"another run, {whose}, still changes it after {WAIT_SECONDS:g} s (it holds the lock {path})"
+                raise Locked(text)
             time.sleep(0.05)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} since {time.strftime('%H:%M:%S')}".encode(), 0)
         yield path
     finally:
         os.close(lock)

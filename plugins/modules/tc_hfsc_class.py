@@ -326,7 +326,7 @@ options:
       - A tree that is brought back is made anew, with C(tc), so what waits in its queues is lost. A root qdisc of
         somebody else that O(replace_root) took away does not come back; the kernel's own does.
       - Without it, what the kernel refuses half-way is undone too, but a change that it accepts stands.
-      - It cannot be combined with C(async).
+      - It cannot be combined with C(async), nor with connections that stay on the host, such as C(local).
     type: int
     version_added: 0.1.0
   _confirm:

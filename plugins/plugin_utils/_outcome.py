@@ -72,7 +72,9 @@ def _ending(became: dict[str, Any], error: str, lost: bool) -> tuple[str, bool]:
     outcome = became.get("outcome")
     if outcome == "restored":
         way = "Run it again." if lost else "If connecting only takes longer, raise confirm_timeout."
-        return f"The host has brought back the tree from before. {way}", False
+        without = "; ".join(became.get("lost", []))
+        text = f"The host has brought back the tree from before{f', without {without}' if without else ''}. {way}"
+        return text, bool(without)
     if outcome == "failed":
         log = str(became.get("log") or "").strip()
         return f"The host failed to bring back the tree from before: {log} Look at it, and run it again.", True

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _boot, _guard, _hold
+from ansible_collections.virtnet.qos.plugins.module_utils import _boot, _guard, _hold, _tc_netlink
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, place_of
 
 from .conftest import Module, Wire, run
@@ -312,6 +312,86 @@ def test_a_run_that_was_overtaken_does_not_say_it_succeeded(
     assert result["failed"]
     assert "the change took longer than confirm_timeout" in result["msg"]
     assert "_pending" in result
+
+
+def test_what_comes_after_the_old_tree_is_taken_back_too(
+    module: Module, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that hangs for longer than the program waits for it, and then goes on."""
+    monkeypatch.setattr(_hold, "PROGRAM", _hold.PROGRAM.replace("-ge 30", "-ge 1"))
+    send, phases = _tc_netlink.Tc.send, []
+
+    def hangs(tc: _tc_netlink.Tc, steps: list[Any]) -> None:
+        phases.append(len(steps))
+        if len(phases) == 2:
+            wait_for("restored", 20)
+            assert shape() == old
+        send(tc, steps)
+
+    monkeypatch.setattr(_tc_netlink.Tc, "send", hangs)
+    result = module(**arm(**NEW))
+    assert len(phases) == 2
+    assert "the change took longer than confirm_timeout" in result["msg"]
+    assert shape() == old
+
+
+def test_a_device_that_is_renamed_is_found(module: Module, old: str) -> None:
+    def rename(before: str, after: str) -> None:
+        run("ip", "link", "set", before, "down")
+        run("ip", "link", "set", before, "name", after, "up")
+
+    module(**arm(**NEW))
+    rename("near", "neu")
+    try:
+        wait_for("restored", 10)
+    finally:
+        rename("neu", "near")
+    assert shape() == old
+
+
+def test_another_device_of_the_name_is_left_alone(module: Module, wire: Wire) -> None:
+    module(**OLD)
+    module(**arm(**NEW))
+    wire.cut()
+    wire.lay()
+    wait_for("restored", 10)
+    assert "hfsc" not in shape()
+
+
+def test_what_somebody_mended_meanwhile_is_not_confirmed(module: Module, old: str) -> None:
+    """The tree that would be kept is the one that had to be mended."""
+    module(**arm(10, **NEW))
+    run("tc", "qdisc", "del", "dev", "near", "root")
+    assert "cannot be confirmed: somebody else has changed the tree meanwhile" in module(**stage("confirm"))["msg"]
+    wait_for("restored", 15)
+    assert shape() == old
+
+
+def test_what_no_batch_makes_is_named(module: Module, old: str) -> None:
+    words = "protocol ip prio 9 u32 match ip dst 10.9.9.9/32 classid 1389:64"
+    run("tc", "filter", "add", "dev", "near", "parent", "1389:", *words.split())
+    run("tc", "qdisc", "add", "dev", "near", "clsact")
+    module(**arm(classes=[{"vlan": 200, "ls": "10mbit"}]))
+    wait_for("restored", 8)
+    (lost,) = module(**stage("outcome"))["lost"]
+    assert "u32" in lost
+    assert "clsact" in shape()
+
+
+def test_a_file_that_makes_no_whole_tree_has_failed(module: Module, old: str, tmp_path: Path) -> None:
+    """As the boot's unit does it. Half a tree drops all that comes to it."""
+    lines = module(**OLD)["script"].splitlines(keepends=True)
+    program, batch = tmp_path / "restore", tmp_path / "near.tc"
+    program.write_text(_hold.PROGRAM, encoding="ascii")
+    for text in ("", "# nothing\n", "".join(lines[:2]), "".join(line for line in lines if "1389:1388" not in line)):
+        batch.write_text(text, encoding="ascii")
+        done = subprocess.run(["/bin/sh", program, "near", batch], capture_output=True, text=True, check=False)
+        assert done.returncode == 1, text
+        assert "The tree of near could not be made." in done.stderr
+        assert "hfsc" not in shape()
+    batch.write_text("".join(lines), encoding="ascii")
+    subprocess.run(["/bin/sh", program, "near", batch], check=True)
+    assert shape() == old
 
 
 def test_what_could_not_be_taken_back_is_told_by_the_next_run(module: Module, old: str) -> None:

@@ -46,6 +46,7 @@ class Host:
         self.answer: dict[str, Any] = dict(CHANGED)  # of the first run
         self.confirms: dict[str, Any] = {}  # what the confirmation says beyond the usual
         self.rollback = "restored"
+        self.lost: list[str] = []
         self.reachable: Callable[[], bool] = lambda: True
         self.loses: Callable[[str], BaseException | None] = lambda stage: None  # an answer, by its stage
 
@@ -86,7 +87,7 @@ class Host:
             assert said["token"] == self.token
         if stage == "outcome":
             log = "Error: Specified class not found." if self.state == "failed" else ""
-            return {"changed": False, "outcome": self.state, "log": log}
+            return {"changed": False, "outcome": self.state, "log": log, "lost": self.lost}
         if stage == "confirm":
             if self.state not in ("pending", "confirmed"):
                 return {"failed": True, "msg": "eth0: cannot be confirmed: it was taken back already."}
@@ -99,6 +100,7 @@ class Connection:
     """One that can be reset."""
 
     has_native_async = False
+    transport = "ssh"
 
     def __init__(self) -> None:
         self._shell = SimpleNamespace(tmpdir=None)
@@ -232,6 +234,23 @@ def test_locked_out(host: Host) -> None:
     assert max(host.times("confirm")) < 31
     assert min(host.times("outcome")) >= 30
     assert host.state == "restored"
+
+
+def test_what_no_batch_can_make_is_named(host: Host) -> None:
+    host.lost = ["the root qdisc htb 1:"]
+    host.reachable = lambda: len(host.calls) == 1 or host.now > host.until + 5
+    result = Plugin(host, OPTIONS).run()
+    assert "has brought back the tree from before, without the root qdisc htb 1:. If connecting" in result["msg"]
+    assert result["changed"] is True
+
+
+@pytest.mark.parametrize("transport", ["local", "community.general.chroot"])
+def test_a_connection_that_stays_on_the_host_is_refused(host: Host, transport: str) -> None:
+    connection = Connection()
+    connection.transport = transport
+    with pytest.raises(AnsibleActionFail, match=f"the connection {transport} stays on the host"):
+        Plugin(host, OPTIONS, connection=connection).run()
+    assert host.calls == []
 
 
 def test_rollback_failed(host: Host) -> None:

@@ -145,3 +145,9 @@ def test_what_a_run_left_that_was_ended_while_it_wrote_goes(systemctl: Systemctl
     eth0.keep("", systemctl)
     assert there(tmp_path) == set()
     assert not list(tmp_path.glob("virtnet-qos"))
+
+
+def test_what_is_somebody_elses_makes_no_other_tree(systemctl: Systemctl) -> None:
+    eth0 = Boot("eth0")
+    eth0.keep("one\n", systemctl)
+    assert not eth0.differs("one\n# Not of virtnet.qos, and not here: qdisc clsact ffff:\n")

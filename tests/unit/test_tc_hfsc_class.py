@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -317,7 +318,9 @@ def test_another_run_on_the_device_is_waited_for(run: Any, monkeypatch: pytest.M
     with path.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         result = run(vlan=2, ls="1mbit")
-        assert result["msg"] == f"eth0: another run still changes it after 0.1 s (it holds the lock {path})."
+        whose = f"another run, process {os.getpid()} since "
+        assert result["msg"].startswith(f"eth0: {whose}")
+        assert result["msg"].endswith(f", still changes it after 0.1 s (it holds the lock {path}).")
         assert run(vlan=2, ls="1mbit", check=True)["changed"]
     assert run(vlan=2, ls="1mbit")["changed"]
 
