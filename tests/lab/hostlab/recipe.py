@@ -21,6 +21,8 @@ PACKAGES = (
     *("iproute2", "iputils-ping", "ethtool", "iperf3", "tcpdump"),
     *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "qemu-system-x86"),
     *("dnsmasq-base", "iptables"),
+    # The hosts' network is systemd-networkd's; these are there to be enabled beside it.
+    *("ifupdown", "network-manager"),
 )
 # What the role "prepare" installs: in the image as packages only, so that it has something to do, without a network.
 OFFLINE_PACKAGES = ("python3-libvirt", "python3-lxml", "python3-pyroute2")
