@@ -8,13 +8,13 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint build unit sanity kernel lab molecule
+LAYERS := lint build unit sanity kernel lab molecule host_qos faults
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench host-qos $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench bench-confirm all-faults $(LAYERS) packages venv clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: venv ## Limit a real guest and a real uplink on a real host, and show declared, enforced and measured rates
 	@$(VENV)/bin/python tests/demo/run.py
@@ -32,13 +32,17 @@ sanity: venv ## ansible-test sanity
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
+host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
+faults: venv ## Some of what can go wrong while a change waits to be confirmed, in the host lab
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
 
-host-qos: venv ## Safe changes and reboots on two Debian releases, in the host lab (about a quarter of an hour)
-	@cd $(VENV)/collections/ansible_collections/virtnet/qos && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" \
-	  ANSIBLE_COLLECTIONS_PATH="$(CURDIR)/$(VENV)/collections" PYTHONDONTWRITEBYTECODE=1 molecule test -s host_qos --no-command-borders
+bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five minutes)
+	@$(VENV)/bin/python tests/benchmark/confirm.py --json .cache/benchmark_confirm.json
+
+all-faults: venv ## All of it, and a table of what was found (about a quarter of an hour)
+	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@

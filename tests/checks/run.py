@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run the layers of checks named as arguments (all without any) and print what ran and what was skipped."""
+"""Run the layers of checks named as arguments (all without any) and print what ran and what was skipped.
+
+Some run side by side: the labs' machines have one processor each.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +49,28 @@ def pytest(layer: str, name: str, *arguments: str, inside: tuple[str, ...] = ())
     return Check(layer, name, command, ran=r"\b(\d+ passed)", skipped=r"^(?:SKIPPED|XFAIL) (.*)")
 
 
+def molecule(layer: str, name: str, scenario: str) -> Check:
+    """Return a check that runs a scenario of Molecule on the host lab."""
+    command = ("molecule", "test", "--scenario-name", scenario, "--no-command-borders")
+    collection = COLLECTIONS / "ansible_collections/virtnet/qos"
+    return Check(layer, name, command, ran=r"^(\w+ > \w+): Executed: Successful", cwd=collection)
+
+
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MYPY = (str(BIN / "mypy"), "--cache-dir", ".cache/mypy")
+SOME_FAULTS = "changed or persisting or strangled"  # all take a quarter of an hour: make all-faults
 CHECKS = [
     Check("lint", "ruff check", ("ruff", "check", "--no-cache", "."), ran=r"(All checks passed)"),
     Check("lint", "ruff format", ("ruff", "format", "--no-cache", "--check", "."), ran=r"(\d+ files) already"),
     Check(
         "lint", "mypy plugins", (*MYPY, "-p", "ansible_collections.virtnet.qos.plugins"), ran=r"in (\d+ source file)"
     ),
-    Check("lint", "mypy tests", (*MYPY, "tests/checks", "tests/demo", "tests/lab"), ran=r"in (\d+ source file)"),
+    Check(
+        "lint",
+        "mypy tests",
+        (*MYPY, "tests/checks", "tests/demo", "tests/faults", "tests/lab"),
+        ran=r"in (\d+ source file)",
+    ),
     Check("lint", "yamllint", ("yamllint", "--strict", ".")),
     Check("lint", "ansible-lint", ("ansible-lint", "--strict", "--nocolor"), ran=r"Passed: (.*)"),
     Check(
@@ -78,13 +96,16 @@ CHECKS = [
     ),
     pytest("kernel", "pytest tests/kernel", "tests/kernel", inside=LAB),
     pytest("lab", "pytest tests/lab", "tests/lab"),
-    Check(
-        "molecule",
-        "molecule on the host lab",
-        ("molecule", "test", "--no-command-borders"),
-        ran=r"^(\w+ > \w+): Executed: Successful",
-        cwd=COLLECTIONS / "ansible_collections/virtnet/qos",
-    ),
+    molecule("molecule", "molecule: site", "default"),
+    molecule("host_qos", "molecule: host_qos", "host_qos"),
+    pytest("faults", "pytest tests/faults", "tests/faults", "-n", "2", "--dist", "each", "-k", SOME_FAULTS),
+]
+# What runs side by side: in each line lanes of layers, on a machine of two processors.
+SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
+    [("lint", "build", "unit", "sanity"), ("lab",)],
+    [("kernel",), ("molecule",)],
+    [("host_qos",)],
+    [("faults",)],
 ]
 
 
@@ -113,9 +134,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def run(check: Check) -> Outcome:
+def run(check: Check, prefix: str = "") -> Outcome:
     """Run one check, passing its output on as it comes."""
-    print(f"\n== {check.layer}: {check.name}", flush=True)
+    print(f"\n{prefix}== {check.layer}: {check.name}", flush=True)
     started = time.monotonic()
     lines = []
     try:
@@ -130,8 +151,7 @@ def run(check: Check) -> Outcome:
             errors="replace",
         ) as process:
             for line in process.stdout or ():
-                sys.stdout.write(line)
-                sys.stdout.flush()
+                print(prefix + line, end="", flush=True)
                 lines.append(ANSI.sub("", line).rstrip())
         succeeded = process.returncode == 0
     except OSError as error:
@@ -142,6 +162,23 @@ def run(check: Check) -> Outcome:
     passed = succeeded and bool(ran or not check.ran) and bool(check.may_skip or not skipped)
     said = ran[0] if len(ran) == 1 else f"{len(ran)} parts" if ran else ""
     return Outcome(check, passed, said, skipped, time.monotonic() - started)
+
+
+def run_lanes(lanes: list[list[Check]]) -> list[Outcome]:
+    """Run lanes of checks side by side, each line of their output after the name of its layer."""
+    if len(lanes) < 2:
+        return [run(check) for lane in lanes for check in lane]
+    interrupted = threading.Event()
+
+    def run_lane(lane: list[Check]) -> list[Outcome]:
+        return [run(check, f"{check.layer:8} | ") for check in lane if not interrupted.is_set()]
+
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        try:
+            return [outcome for lane in pool.map(run_lane, lanes) for outcome in lane]
+        except KeyboardInterrupt:
+            interrupted.set()
+            raise
 
 
 def _matches(pattern: str, lines: list[str]) -> list[str]:
@@ -171,15 +208,17 @@ def main() -> int:
     wanted = sys.argv[1:] or layers
     if not set(wanted) <= set(layers):
         raise SystemExit(f"There are the layers {', '.join(layers)}.")
-    checks = [check for check in CHECKS if check.layer in wanted]
     outcomes: list[Outcome] = []
+    interrupted = False
     try:
-        for check in checks:
-            outcomes.append(run(check))
+        for line in SIDE_BY_SIDE:
+            lanes = [[check for check in CHECKS if check.layer in lane and check.layer in wanted] for lane in line]
+            outcomes += run_lanes([lane for lane in lanes if lane])
     except KeyboardInterrupt:
-        print(f"\nInterrupted in {checks[len(outcomes)].name}.")
+        interrupted = True
+        print("\nInterrupted.")
     print("\n" + summary(outcomes))
-    return 0 if len(outcomes) == len(checks) and all(outcome.passed for outcome in outcomes) else 1
+    return 0 if not interrupted and all(outcome.passed for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":
