@@ -101,24 +101,26 @@ class Wanted:
     absent: bool = False
     # What precedes the name of an option in messages, such as "policies[3].".
     path: str = ""
+    # The number of the policy that asks it, from 0; None where no policy does.
+    policy: int | None = None
 
     def of(self, before: Bandwidth) -> Bandwidth:
         """Return the bandwidth wanted of a NIC that has ``before``."""
         return Bandwidth(**{direction: self.limits.get(direction, before[direction]) for direction in DIRECTIONS})
 
 
-def parse_wanted(options: Mapping[str, Any], problems: Problems, path: str = "") -> Wanted:
+def parse_wanted(options: Mapping[str, Any], problems: Problems, path: str = "", policy: int | None = None) -> Wanted:
     """Read ``inbound``, ``outbound`` and ``state``; everything that is wrong with them is added to ``problems``."""
     named = [direction for direction in DIRECTIONS if options.get(direction) is not None]
     if options["state"] == "absent":
         for direction in named:
             problems.add(path + direction, None, "not allowed with state=absent", "drop it, or drop state=absent")
-        return Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True, path=path)
+        return Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True, path=path, policy=policy)
     if not named:
         rule = "state=present needs inbound, outbound or both"
         problems.add(path + "state", "present", rule, "name a direction, or use state=absent to clear both")
     limits = {direction: parse_limit(options[direction], problems, f"{path}{direction}") for direction in named}
-    return Wanted(limits, path=path)
+    return Wanted(limits, path=path, policy=policy)
 
 
 def parse_limit(options: Mapping[str, str | None], problems: Problems, path: str) -> Limit:

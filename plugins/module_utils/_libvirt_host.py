@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
@@ -24,14 +24,16 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     from_parameters,
     to_parameters,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import SCOPE_NAMES, Change, unmet
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPE_NAMES, Write
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, unmet
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
+    About,
     Domain,
     Network,
     Nic,
     nic_without_bandwidth,
+    read_domain,
     read_network,
-    read_nics,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -41,6 +43,10 @@ except ImportError:
     LIBVIRT_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     LIBVIRT_IMPORT_ERROR = None
+    # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
+    _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
+
+NO_ID = -1  # of a domain that does not run
 
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
@@ -53,12 +59,22 @@ _REPLUG = (
 class HostError(Exception):
     """libvirt could not do what it was asked. The text is for users and carries libvirt's own.
 
-    ``stands`` tells whether some of a change that failed could not be taken back.
+    ``stands`` tells whether some of a change that failed could not be taken back, ``gone`` whether there is no such
+    domain any more.
     """
 
-    def __init__(self, message: str, stands: bool = False) -> None:
+    def __init__(self, message: str, stands: bool = False, gone: bool = False) -> None:
         super().__init__(message)
         self.stands = stands
+        self.gone = gone
+
+
+class Away(HostError):
+    """A guest was shut off, started, undefined or moved while this ran. ``made`` is what was written, and stands."""
+
+    def __init__(self, message: str, made: Mapping[str, Write]) -> None:
+        super().__init__(message, bool(made))
+        self.made = made
 
 
 def check_uri(uri: str, problems: Problems) -> None:
@@ -84,6 +100,7 @@ class Host:
     def __init__(self, uri: str) -> None:
         self._uri = uri
         self._networks: dict[str, Network | None] = {}
+        self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with _explained(f"Connecting to {uri}"):
@@ -94,7 +111,38 @@ class Host:
     def domain(self, name: str) -> Domain:
         """Return the domain with this name or UUID."""
         with _explained(f"Reading domain '{name}' on {self._uri}"):
-            return self._read(self._find(name))
+            found = self._find(name)
+            running = bool(found.isActive())
+            scopes = _scopes(running, bool(found.isPersistent()))
+            saved = not running and bool(found.hasManagedSaveImage(0))
+            return replace(self._read(found, scopes), saved=saved)
+
+    def domains(
+        self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, metadata: bool = False
+    ) -> list[Domain]:
+        """Return the domains of the host, sorted by name, as far as these scopes and what is asked of their names go.
+
+        Guests may start, stop and vanish meanwhile: what is returned of each is of one moment, and those that are gone
+        are not in it. Nothing is asked of libvirt that these scopes do not need.
+        """
+        with _explained(f"Listing the domains on {self._uri}"):
+            everything = self._connection.listAllDomains()
+            transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
+            saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+        domains = []
+        for handle in everything:
+            if concern is None or concern(handle.name()):
+                uuid = handle.UUIDString()
+                domain = self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
+                if domain:
+                    domains.append(domain)
+        return sorted(domains, key=lambda domain: domain.name)
+
+    def started(self, domains: Sequence[Domain]) -> list[str]:
+        """Return the names of those domains that did not run when they were read, and do now."""
+        with _explained(f"Listing the domains on {self._uri}"):
+            active = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        return [domain.name for domain in domains if not domain.running and domain.uuid in active]
 
     def network(self, name: str) -> Network | None:
         """Return a virtual network as it is running (what a NIC is plugged into); None where there is none."""
@@ -108,31 +156,47 @@ class Host:
                     self._networks[name] = None
         return self._networks[name]
 
-    def converge(self, changes: Sequence[Change]) -> tuple[list[Change], list[HostError]]:
+    def converge(self, changes: Sequence[Change], lenient: bool = False) -> tuple[list[Change], list[HostError]]:
         """Make these changes and read them back; return those that were made, and what went wrong with the others.
 
-        One NIC that libvirt refuses does not keep the others from what is wanted of them.
+        One NIC that libvirt refuses does not keep the others from what is wanted of them. With ``lenient`` a guest that
+        went away meanwhile is told as `Away`, and does not take its definition's new value with it.
         """
         made: list[Change] = []
         failures: list[HostError] = []
         for change in changes:
             try:
-                self._apply(change)
+                self._apply(change, lenient)
                 made.append(change)
             except HostError as failure:
                 failures.append(failure)
+                if isinstance(failure, Away) and failure.made:
+                    made.append(replace(change, writes=failure.made))
                 if not self._connection.isAlive():
                     break
+        return made, failures + self._read_back(made, lenient)
+
+    def _read_back(self, made: Sequence[Change], lenient: bool) -> list[HostError]:
+        """Return what libvirt accepted and did not do. Every domain is read once, in the scopes that were written."""
+        scopes: dict[str, set[str]] = {}
+        for change in made:
+            scopes.setdefault(change.uuid, set()).update(change.writes)
+        failures: list[HostError] = []
         after: dict[str, Domain] = {}
         for change in made:
             try:
                 if change.uuid not in after:
-                    after[change.uuid] = self.domain(change.uuid)
+                    with _explained(f"Reading domain '{change.domain}' back"):
+                        after[change.uuid] = self._read(self._handle(change), scopes[change.uuid])
             except HostError as failure:
+                if lenient and failure.gone:
+                    continue
                 failures.append(failure)
                 break
-            failures += [HostError(text) for text in unmet(change, after[change.uuid])]
-        return made, failures
+            domain = after[change.uuid]
+            there = {scope: write for scope, write in change.writes.items() if scope in domain.nics or not lenient}
+            failures += [HostError(text) for text in unmet(replace(change, writes=there), domain)]
+        return failures
 
     def _find(self, name: str) -> Any:
         try:
@@ -154,13 +218,45 @@ class Host:
             f"it has {shown or 'none at all'}."
         )
 
-    def _read(self, domain: Any) -> Domain:
+    def _uuids(self, flag: int) -> set[str]:
+        return {domain.UUIDString() for domain in self._connection.listAllDomains(flag)}
+
+    def _handle(self, change: Change) -> Any:
+        return self._handles.get(change.uuid) or self._connection.lookupByUUIDString(change.uuid)
+
+    def _read_whatever_happens(
+        self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, metadata: bool
+    ) -> Domain | None:
+        """Return the domain; None where it is gone."""
+        running = handle.ID() != NO_ID
+        with _explained(f"Reading domain '{handle.name()}' on {self._uri}"):
+            for again in (False, True, True):
+                try:
+                    if again:
+                        running, persistent = bool(handle.isActive()), bool(handle.isPersistent())
+                    domain = self._read(handle, _scopes(running, persistent) & set(scopes), metadata)
+                    return replace(domain, running=domain.running if "live" in scopes else running, saved=saved)
+                except libvirt.libvirtError as error:
+                    # A NIC that was unplugged meanwhile is an invalid argument.
+                    if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
+                        raise
+        return None
+
+    def _read(self, handle: Any, scopes: Collection[str], metadata: bool = False) -> Domain:
+        """Return a domain in these scopes; without the live one where the guest was shut off meanwhile."""
         nics: dict[str, tuple[Nic, ...]] = {}
-        if domain.isActive():
-            nics["live"] = tuple(self._with_own(domain, nic) for nic in read_nics(domain.XMLDesc(0)))
-        if domain.isPersistent():
-            nics["config"] = read_nics(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-        return Domain(domain.name(), domain.UUIDString(), nics, self._policer_stays)
+        about: dict[str, About] = {}
+        if "live" in scopes:
+            live = read_domain(handle.XMLDesc(0), metadata)
+            if live.running:
+                nics["live"] = tuple(self._with_own(handle, nic) for nic in live.nics)
+                about["live"] = live.about
+        if "config" in scopes:
+            config = read_domain(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), metadata)
+            nics["config"], about["config"] = config.nics, config.about
+        uuid = handle.UUIDString()
+        self._handles[uuid] = handle
+        return Domain(handle.name(), uuid, nics, about, "live" in nics, policer_stays=self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -186,15 +282,21 @@ class Host:
         xml = nic_without_bandwidth(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE), mac)
         domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def _apply(self, change: Change) -> None:
+    def _apply(self, change: Change, lenient: bool) -> None:
         """Write both scopes of a NIC, or neither.
 
         libvirt-python cannot write both in one call: it reads the parameters first with the same flags, and reading
         refuses both. The definition comes first, because taking it back touches no traffic.
         """
+        of = f"Domain '{change.domain}', NIC {change.nic}"
         with _explained(f"Finding domain '{change.domain}' again"):
-            domain = self._connection.lookupByUUIDString(change.uuid)
+            domain = self._handle(change)
+        busy = self._busy(domain)
+        if busy:
+            message = f"{of}: it is left as it is, since the guest is being {busy}; run again when that is over."
+            raise Away(message, {}) if lenient else HostError(message)
         tried: list[str] = []
+        away: list[str] = []
         for scope in ("config", "live"):
             write = change.writes.get(scope)
             if write is None:
@@ -208,10 +310,46 @@ class Host:
                 if directions:
                     self._set(domain, change.nic.mac, scope, write.after, directions)
             except libvirt.libvirtError as error:
+                if lenient and self._is_away(domain, scope, error):
+                    away.append(scope)
+                    continue
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
-                doing = f"Domain '{change.domain}', NIC {change.nic}: setting {what}"
                 undone, stands = self._take_back(domain, change, tried)
-                raise HostError(f"{_sentence(doing, error)} {undone}", stands) from error
+                raise HostError(f"{_sentence(f'{of}: setting {what}', error)} {undone}", stands) from error
+        if away:
+            places = " and the ".join(SCOPE_NAMES[scope] for scope in away)
+            made = {scope: write for scope, write in change.writes.items() if scope not in away}
+            raise Away(f"{of}: the {places} went away before it was written.", made)
+
+    def _busy(self, domain: Any) -> str | None:
+        """Return what is being done with a running guest for so long that libvirt would only let a change time out."""
+        if domain.ID() == NO_ID:
+            return None
+        try:
+            job = domain.jobStats()
+        except libvirt.libvirtError:
+            return None  # it went away, or the hypervisor has no jobs: the change itself will tell
+        if job.get("type") not in (libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED):
+            return None
+        # Of all operations only a backup lets others change the guest meanwhile (VIR_JOB_MODIFY in its mask).
+        return {
+            libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN: "migrated to this host",
+            libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT: "migrated to another host",
+            libvirt.VIR_DOMAIN_JOB_OPERATION_SAVE: "saved",
+            libvirt.VIR_DOMAIN_JOB_OPERATION_RESTORE: "restored",
+            libvirt.VIR_DOMAIN_JOB_OPERATION_DUMP: "dumped",
+            libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: "snapshotted",
+        }.get(job.get("operation"))
+
+    @staticmethod
+    def _is_away(domain: Any, scope: str, error: Any) -> bool:
+        """Whether a write failed because there is no such scope any more."""
+        if error.get_error_code() not in _GONE:
+            return False
+        try:
+            return not (domain.isActive() if scope == "live" else domain.isPersistent())
+        except libvirt.libvirtError as gone:
+            return bool(gone.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
 
     def _take_back(self, domain: Any, change: Change, tried: list[str]) -> tuple[str, bool]:
         """Set the scopes that were tried to what they had; return a sentence on what stands, and whether anything does.
@@ -228,7 +366,7 @@ class Host:
                     said.append(f"The {SCOPE_NAMES[scope]} was set back to what it was.")
             except libvirt.libvirtError as error:
                 # A guest that went away took the change with it.
-                if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                if error.get_error_code() in _GONE:
                     continue
                 stands = True
                 doing = f"Setting the {SCOPE_NAMES[scope]} back to what it was"
@@ -236,6 +374,10 @@ class Host:
         if not stands:
             said.append("Nothing of this NIC has changed.")
         return " ".join(said), stands
+
+
+def _scopes(running: bool, persistent: bool) -> set[str]:
+    return {scope for scope, there in (("live", running), ("config", persistent)) if there}
 
 
 def _flag(scope: str) -> int:
@@ -248,7 +390,8 @@ def _explained(doing: str) -> Generator[None, None, None]:
     try:
         yield
     except libvirt.libvirtError as error:
-        raise HostError(_sentence(doing, error)) from error
+        gone = error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
+        raise HostError(_sentence(doing, error), gone=gone) from error
 
 
 def _sentence(doing: str, error: Any) -> str:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,9 @@ except ImportError:
 else:
     LXML_IMPORT_ERROR = None
 
+    # The XML comes from libvirt, but titles, descriptions and metadata in it come from whoever may edit a guest.
+    _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
+
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
@@ -44,6 +47,8 @@ class Nic:
     alias: str | None = None
     network: str | None = None
     portgroup: str | None = None
+    # The bridge that it names itself. Of a NIC of a network only the running guest does.
+    bridge: str | None = None
     openvswitch: bool = False
     # What the XML shows. In a running guest this is what is in effect, be it the NIC's own or its portgroup's.
     shown: Bandwidth = NO_BANDWIDTH
@@ -66,12 +71,27 @@ class Nic:
 
 
 @dataclass(frozen=True)
+class About:
+    """What people and programs noted of a domain."""
+
+    title: str | None = None
+    # Each element and each attribute in `<metadata>`: ``nova:project=web`` and ``nova:project@uuid=1f2e``, with the
+    # prefixes of the XML.
+    metadata: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Domain:
-    """A domain and its NICs by scope: ``live`` where it runs, ``config`` where it has a persistent definition."""
+    """A domain by scope: ``live`` where it runs, ``config`` where it has a persistent definition."""
 
     name: str
     uuid: str
     nics: Mapping[str, tuple[Nic, ...]]
+    about: Mapping[str, About] = field(default_factory=dict)
+    # Whether it ran when it was read, be its live scope read or not.
+    running: bool = False
+    # It is shut off, and starting it resumes what was saved: the guest and the limits that it had then.
+    saved: bool = False
     # libvirt 12.4 and later leave the policer of a running NIC in the kernel when its direction alone is cleared.
     policer_stays: bool = False
 
@@ -85,15 +105,48 @@ class Network:
     bandwidth: Bandwidth = NO_BANDWIDTH
     portgroups: Mapping[str, Bandwidth] = field(default_factory=dict)
     default_portgroup: str | None = None
+    bridge: str | None = None
+
+    def portgroup_of(self, nic: Nic) -> str | None:
+        """Return the portgroup of a NIC of this network: its own, or the default one."""
+        return nic.portgroup or self.default_portgroup
 
     def given_to(self, nic: Nic) -> Bandwidth:
         """Return what a NIC without a bandwidth of its own is given when it is plugged in."""
-        return self.portgroups.get(nic.portgroup or self.default_portgroup or "", NO_BANDWIDTH)
+        return self.portgroups.get(self.portgroup_of(nic) or "", NO_BANDWIDTH)
+
+
+@dataclass(frozen=True)
+class DomainXml:
+    """What the XML of a domain says. ``own`` of a NIC is what is shown; who knows better replaces it."""
+
+    nics: tuple[Nic, ...]
+    about: About
+    # Whether it is that of a running guest: libvirt answers with the definition where one was shut off meanwhile.
+    running: bool
+
+
+def read_domain(domain_xml: str, metadata: bool = True) -> DomainXml:
+    """Return what the XML of a domain says; its metadata, which can be long, only where they are asked for."""
+    root = _parse(domain_xml)
+    nics = tuple(_read_nic(element) for element in root.iterfind("devices/interface"))
+    about = About(root.findtext("title"), tuple(_noted(root)) if metadata else ())
+    return DomainXml(nics, about, root.get("id") is not None)
 
 
 def read_nics(domain_xml: str) -> tuple[Nic, ...]:
-    """Return the NICs in the XML of a domain. ``own`` is what is shown; who knows better replaces it."""
-    return tuple(_read_nic(element) for element in _parse(domain_xml).iterfind("devices/interface"))
+    """Return the NICs in the XML of a domain."""
+    return read_domain(domain_xml, metadata=False).nics
+
+
+def _noted(root: _Element) -> Iterator[str]:
+    """Yield the lines of `About.metadata`. virDomainSetMetadata stores elements with the prefix that it is given."""
+    for element in root.iterfind("metadata//*"):
+        local = etree.QName(element).localname
+        name = f"{element.prefix}:{local}" if element.prefix else local
+        yield f"{name}={(element.text or '').strip()}"
+        for attribute, value in element.items():
+            yield f"{name}@{etree.QName(str(attribute)).localname}={value!s}"
 
 
 def nic_without_bandwidth(domain_xml: str, mac: str) -> str:
@@ -112,7 +165,7 @@ def nic_without_bandwidth(domain_xml: str, mac: str) -> str:
 def read_network(network_xml: str) -> Network:
     """Return what the XML of a network says of bandwidth."""
     root = _parse(network_xml)
-    forward = root.find("forward")
+    forward, bridge = root.find("forward"), root.find("bridge")
     groups = {group.get("name", ""): group for group in root.iterfind("portgroup")}
     return Network(
         name=root.findtext("name", ""),
@@ -120,6 +173,7 @@ def read_network(network_xml: str) -> Network:
         bandwidth=read_bandwidth(root),
         portgroups={name: read_bandwidth(group) for name, group in groups.items()},
         default_portgroup=next((name for name, group in groups.items() if group.get("default") == "yes"), None),
+        bridge=None if bridge is None else bridge.get("name"),
     )
 
 
@@ -147,6 +201,7 @@ def _read_nic(element: _Element) -> Nic:
         alias=attribute("alias", "name"),
         network=attribute("source", "network"),
         portgroup=attribute("source", "portgroup"),
+        bridge=attribute("source", "bridge"),
         openvswitch=attribute("virtualport", "type") == "openvswitch",
         shown=shown,
         own=shown,
@@ -154,5 +209,4 @@ def _read_nic(element: _Element) -> Nic:
 
 
 def _parse(text: str) -> _Element:
-    # The XML comes from libvirt, but titles, descriptions and metadata in it come from whoever may edit a guest.
-    return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    return etree.fromstring(text.encode(), _PARSER)

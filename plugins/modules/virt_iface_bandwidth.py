@@ -11,7 +11,8 @@ module: virt_iface_bandwidth
 short_description: Limit the bandwidth of the NICs of libvirt guests
 version_added: 0.1.0
 description:
-  - Sets, changes and clears what a NIC of a libvirt domain may receive and send.
+  - Sets, changes and clears what NICs of libvirt domains may receive and send, of one domain with O(domain) or of a
+    whole host with O(policies).
   - Applies to the running guest and to its persistent definition. Each is read, compared and written on its own, and
     only where it differs. A transient domain has only the former, a domain that is shut off only the latter.
   - A NIC that has what is wanted is not touched. This matters, since libvirt rebuilds the queues of a NIC even when
@@ -23,19 +24,132 @@ extends_documentation_fragment:
 options:
   domain:
     description:
-      - Name or UUID of the domain.
+      - Name or UUID of the domain. Either this or O(policies) is needed.
     type: str
-    required: true
   interface:
     description:
-      - Which NIC of the domain, by its MAC address, its target device (such as V(vnet0)), or its alias (such as
+      - Which NIC of O(domain), by its MAC address, its target device (such as V(vnet0)), or its alias (such as
         V(net0) or V(ua-uplink)).
       - V(all) stands for every NIC of the domain.
       - Target devices and aliases that libvirt made up are known only while the guest is running. A MAC address
         always is.
       - A NIC whose MAC address is not unique within the domain is refused.
     type: str
-    required: true
+  policies:
+    description:
+      - What is wanted of the NICs of all domains of the host. The first policy that fits a NIC is the one that counts
+        for it; what a later one says does not matter. A NIC that none fits is not touched.
+      - The running guest and its persistent definition are matched each by itself. A NIC that is to be on another
+        network with the next start gets in its definition what holds there.
+      - A NIC that a policy fits and cannot be for, such as one of type user, is an error. Nothing is changed then.
+        Keep it out of the match, or put a policy with O(policies[].state=absent) before it.
+      - Guests may be started, shut off, undefined or migrated meanwhile. That is no error, see RV(notes).
+      - Replaces O(domain), O(interface), O(inbound), O(outbound) and O(state).
+    type: list
+    elements: dict
+    suboptions:
+      match:
+        description:
+          - Which NICs the policy is for. All keys that are given have to fit. At least one is needed; for every NIC of
+            the host, write V("*") for O(policies[].match.domain).
+          - Each key is a glob or a list of globs, of which any has to fit. In a glob V(*) stands for any text, V(?) for
+            any character, and V([abc]) and V([!abc]) for one that is, and is not, among these. For one of these
+            characters itself, write it in brackets, such as V([[]).
+          - Case matters. A text with a comma has to be written as a list, even if it is the only one.
+          - What a NIC or a domain does not have is fitted by nothing, not even by V(*). So V("*") for
+            O(policies[].match.bridge) leaves out the NICs that are on no bridge.
+        type: dict
+        required: true
+        suboptions:
+          domain:
+            description: Name of the domain.
+            type: list
+            elements: str
+          network:
+            description: Virtual network that the NIC is on.
+            type: list
+            elements: str
+          portgroup:
+            description: Portgroup of that network that the NIC is in, be it because it is the default one.
+            type: list
+            elements: str
+          bridge:
+            description: Bridge of the host that the NIC is on, be it through a virtual network.
+            type: list
+            elements: str
+          mac:
+            description: MAC address of the NIC, in any case.
+            type: list
+            elements: str
+          title:
+            description: Title of the domain, as C(virsh desc --title) sets it.
+            type: list
+            elements: str
+          metadata:
+            description:
+              - An element or an attribute in the metadata of the domain, as C(virsh metadata) or a cloud platform
+                sets them.
+              - The text that has to fit is V(PREFIX:ELEMENT=TEXT) for an element and V(PREFIX:ELEMENT@ATTRIBUTE=VALUE)
+                for an attribute, with the prefix of the namespace as C(virsh dumpxml) shows it. An example is
+                V(nova:flavor@name=m1.*).
+              - An element without text is one with an empty one, such as V(app:backup=).
+            type: list
+            elements: str
+      inbound:
+        description: What the guest receives. See O(inbound).
+        type: dict
+        suboptions:
+          average:
+            description: See O(inbound.average).
+            type: str
+          peak:
+            description: See O(inbound.peak).
+            type: str
+          burst:
+            description: See O(inbound.burst).
+            type: str
+          floor:
+            description: See O(inbound.floor).
+            type: str
+      outbound:
+        description: What the guest sends. See O(outbound).
+        type: dict
+        suboptions:
+          average:
+            description: See O(outbound.average).
+            type: str
+          peak:
+            description: See O(outbound.peak).
+            type: str
+          burst:
+            description: See O(outbound.burst).
+            type: str
+      state:
+        description: See O(state).
+        type: str
+        choices:
+          - present
+          - absent
+        default: present
+  require_match:
+    description:
+      - Whether a policy that is for no NIC, since it fits none or earlier policies have all that it fits, is an error.
+        Otherwise it is a warning.
+    type: bool
+    default: false
+  affect:
+    description:
+      - Restricts what is read, compared and written to the running guests (V(live)) or to the persistent definitions
+        (V(config)).
+      - With O(domain), one that has neither of what is named here is an error. With O(policies), it is left out.
+    type: list
+    elements: str
+    choices:
+      - live
+      - config
+    default:
+      - live
+      - config
   inbound:
     description:
       - What the guest receives.
@@ -109,6 +223,10 @@ notes:
   - A bandwidth of its own replaces, in both directions, what a NIC is given by the portgroup of its network. Where a
     direction that is omitted would lose the portgroup's limit by that, the module refuses and asks for the direction
     to be named.
+  - A guest that is paused is treated as one that runs. One that is being migrated, saved or dumped is left as it is,
+    since libvirt would only let the change time out; this is an error with O(domain), and told in RV(notes) with
+    O(policies). A domain that is shut off with a saved state will be resumed with the limits that it had, of which the
+    module warns.
   - libvirt 12.4 and later do not take a policer off a running NIC whose direction is cleared (the outbound one of a
     tap, the inbound one of a macvtap). The module then has libvirt plug the NIC anew without limits, which takes it
     off, and sets what remains.
@@ -148,6 +266,39 @@ EXAMPLES = r"""
     domain: web1
     interface: vnet3
     state: absent
+
+- name: Limit the guests of a host by what they are, and leave those alone that no policy is for
+  virtnet.qos.virt_iface_bandwidth:
+    policies:
+      - match:
+          domain:
+            - db-*
+            - cache-[0-9]
+          bridge: br-storage
+        inbound:
+          average: 1gbit
+        outbound:
+          average: 1gbit
+      - match:
+          metadata: "nova:flavor@name=m1.small"
+        inbound:
+          average: 100mbit
+        outbound:
+          average: 100mbit
+      - match:
+          domain: test-*
+        state: absent
+
+- name: Limit what runs on a network until it is shut off, and fail if nothing does
+  virtnet.qos.virt_iface_bandwidth:
+    policies:
+      - match:
+          network: limited
+        outbound:
+          average: 80mbit
+    affect:
+      - live
+    require_match: true
 
 - name: See what would change
   virtnet.qos.virt_iface_bandwidth:
@@ -209,6 +360,11 @@ interfaces:
       sample:
         - live
         - config
+    policy:
+      description: The number of the policy that it was changed for, from 0.
+      returned: with O(policies)
+      type: int
+      sample: 0
     before:
       description: What it had of its own, for the directions that changed.
       type: dict
@@ -258,73 +414,83 @@ interfaces:
           average: 100mbit
           peak: 200mbit
           burst: 1MiB
+notes:
+  description:
+    - What came in between, a sentence each. Guests that were shut off, undefined or started while this ran, or are
+      being migrated, saved or dumped.
+    - Such a NIC is left as it is, but the definition of a guest that was shut off has what is wanted. Empty in check
+      mode.
+  returned: with O(policies)
+  type: list
+  elements: str
+  sample:
+    - "Domain 'web1' was started meanwhile, perhaps with what it had before; run again."
 """
 
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import parse_wanted
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import diff, plan, results, select, warnings
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import (
-    LIBVIRT_IMPORT_ERROR,
-    Host,
-    HostError,
-    check_uri,
-)
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import diff, results
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_run import converge
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import LIBVIRT_IMPORT_ERROR, HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR
-from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
+
+MATCH = ("domain", "network", "portgroup", "bridge", "mac", "title", "metadata")
 
 
-def converge(module: AnsibleModule) -> dict[str, Any]:
-    """Parse, read, plan, apply; return what the module returns."""
-    options = module.params
-    problems = Problems()
-    check_uri(options["uri"], problems)
-    if "\0" in options["domain"]:
-        problems.add("domain", options["domain"], "no name has such a character", "give the name or UUID of a domain")
-    wanted = parse_wanted(options, problems)
-    problems.refuse_if_any()
-
-    host = Host(options["uri"])
-    domain = host.domain(options["domain"])
-    macs = select(domain, options["interface"], problems)
-    changes = plan(domain, macs, wanted, host.network, problems)
-    problems.refuse_if_any()
-    for warning in warnings(domain, macs, wanted):
+def run(module: AnsibleModule) -> dict[str, Any]:
+    """Do what the options ask and return what the module returns."""
+    outcome = converge(module.params, module.check_mode)
+    for warning in outcome.warnings:
         module.warn(warning)
-
-    failures: list[HostError] = []
-    if not module.check_mode:
-        changes, failures = host.converge(changes)
-    stands = any(failure.stands for failure in failures)
-    result = {"changed": bool(changes) or stands, "interfaces": results(changes)}
+    stands = any(failure.stands for failure in outcome.failures)
+    result: dict[str, Any] = {"changed": bool(outcome.changes) or stands, "interfaces": results(outcome.changes)}
+    if module.params["policies"] is not None:
+        result["notes"] = outcome.notes
     if module._diff:
-        result["diff"] = diff(changes)
-    if failures:
-        result["msg"] = " ".join(str(failure) for failure in failures)
+        result["diff"] = diff(outcome.changes)
+    if outcome.failures:
+        result["msg"] = " ".join(str(failure) for failure in outcome.failures)
     return result
 
 
 def main() -> None:
     """Run the module."""
     limit: dict[str, Any] = {"average": {"type": "str"}, "peak": {"type": "str"}, "burst": {"type": "str"}}
+    wanted: dict[str, Any] = {
+        "inbound": {"type": "dict", "options": {**limit, "floor": {"type": "str"}}},
+        "outbound": {"type": "dict", "options": limit},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    }
+    globs = {"type": "list", "elements": "str"}
+    match = {"type": "dict", "required": True, "options": dict.fromkeys(MATCH, globs)}
     module = AnsibleModule(
         argument_spec={
             "uri": {"type": "str", "default": "qemu:///system"},
-            "domain": {"type": "str", "required": True},
-            "interface": {"type": "str", "required": True},
-            "inbound": {"type": "dict", "options": {**limit, "floor": {"type": "str"}}},
-            "outbound": {"type": "dict", "options": limit},
-            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "domain": {"type": "str"},
+            "interface": {"type": "str"},
+            **wanted,
+            "policies": {"type": "list", "elements": "dict", "options": {"match": match, **wanted}},
+            "require_match": {"type": "bool", "default": False},
+            "affect": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["live", "config"],
+                "default": ["live", "config"],
+            },
         },
+        required_one_of=[("domain", "policies")],
+        required_together=[("domain", "interface")],
+        mutually_exclusive=[("policies", each) for each in ("domain", "interface", "inbound", "outbound")],
         supports_check_mode=True,
     )
     for library, missing in (("libvirt-python", LIBVIRT_IMPORT_ERROR), ("lxml", LXML_IMPORT_ERROR)):
         if missing:
             module.fail_json(msg=missing_required_lib(library), exception=missing)
     try:
-        result = converge(module)
+        result = run(module)
     except (Refused, HostError) as error:
         module.fail_json(msg=str(error))
     if "msg" in result:

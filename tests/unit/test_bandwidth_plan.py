@@ -21,16 +21,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     Limit,
     Wanted,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import (
-    Change,
-    Write,
-    diff,
-    plan,
-    results,
-    select,
-    unmet,
-    warnings,
-)
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write, claim_all, select
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, diff, plan, results, unmet
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -61,7 +54,7 @@ def no_network(name: str) -> Network | None:
 
 def planned(domain: Domain, wanted: Wanted) -> list[Change]:
     problems = Problems()
-    changes = plan(domain, select(domain, "all", problems), wanted, no_network, problems)
+    changes = plan(claim_all(domain, select(domain, "all", problems), wanted), no_network, problems)
     assert not problems.found
     return changes
 
@@ -206,7 +199,7 @@ FLOOR = Wanted({"inbound": Limit(floor=200)})
 def problems_of(scope: str, nic: Nic, wanted: Wanted, network: Network | None = None) -> list[str]:
     problems = Problems()
     networks = {network.name: network} if network else {}
-    plan(Domain("d", "u", {scope: (nic,)}), [nic.mac], wanted, networks.get, problems)
+    plan(claim_all(Domain("d", "u", {scope: (nic,)}), [nic.mac], wanted), networks.get, problems)
     return problems.found
 
 
@@ -304,11 +297,11 @@ class TestPortgroup:
         assert not problems_of(scope, self.nic(scope), absent, GROUPED)
         domain = Domain("d", "u", {scope: (self.nic(scope, Bandwidth(inbound=Limit(9))),)})
         problems = Problems()
-        (change,) = plan(domain, [nic(1).mac], absent, {"prod": GROUPED}.get, problems)
+        (change,) = plan(claim_all(domain, [nic(1).mac], absent), {"prod": GROUPED}.get, problems)
         assert not problems.found
         # Only a running guest has to be plugged in anew for that.
         assert change.renew == (scope == "live")
-        (change,) = plan(domain, [nic(1).mac], absent, {"prod": CAPPED}.get, problems)
+        (change,) = plan(claim_all(domain, [nic(1).mac], absent), {"prod": CAPPED}.get, problems)
         assert not change.renew
 
 
@@ -333,17 +326,17 @@ def test_a_policer_that_would_stay_is_taken_off(kind: str, wanted: Wanted, stays
     nics = (nic(1, kind, shown=HAS, own=HAS),)
     problems = Problems()
     domain = Domain("d", "u", {"live": nics, "config": nics}, policer_stays=stays)
-    (change,) = plan(domain, [nic(1).mac], wanted, no_network, problems)
+    (change,) = plan(claim_all(domain, [nic(1).mac], wanted), no_network, problems)
     assert not problems.found
     assert change.renew is renew
-    (shut_off,) = plan(replace(domain, nics={"config": nics}), [nic(1).mac], wanted, no_network, problems)
+    (shut_off,) = plan(claim_all(replace(domain, nics={"config": nics}), [nic(1).mac], wanted), no_network, problems)
     assert not shut_off.renew
 
 
 def test_open_vswitch_has_no_policer() -> None:
     nics = (nic(1, openvswitch=True, shown=HAS, own=HAS),)
     domain = Domain("d", "u", {"live": nics}, policer_stays=True)
-    (change,) = plan(domain, [nic(1).mac], ABSENT, no_network, Problems())
+    (change,) = plan(claim_all(domain, [nic(1).mac], ABSENT), no_network, Problems())
     assert not change.renew
 
 
@@ -351,7 +344,8 @@ def test_a_policer_that_the_portgroup_puts_on_again() -> None:
     grouped = nic(1, "network", network="prod", portgroup="web", shown=GROUP)
     wanted = Wanted({"inbound": Limit(9), "outbound": UNLIMITED})
     problems = Problems()
-    plan(Domain("d", "u", {"live": (grouped,)}, True), [grouped.mac], wanted, {"prod": GROUPED}.get, problems)
+    domain = Domain("d", "u", {"live": (grouped,)}, policer_stays=True)
+    plan(claim_all(domain, [grouped.mac], wanted), {"prod": GROUPED}.get, problems)
     (problem,) = problems.found
     assert problem.startswith("outbound.average 'unlimited': 52:54:00:00:00:01 (network) in the running guest")
     assert "is policed outbound by its portgroup, which this libvirt does not take away" in problem
@@ -361,7 +355,8 @@ def test_a_macvtap_of_a_pool_cannot_be_plugged_anew() -> None:
     pooled = nic(1, "direct", network="pool", shown=HAS, own=HAS)
     pool = Network("pool", "bridge")
     problems = Problems()
-    plan(Domain("d", "u", {"live": (pooled,)}, True), [pooled.mac], ABSENT, {"pool": pool}.get, problems)
+    domain = Domain("d", "u", {"live": (pooled,)}, policer_stays=True)
+    plan(claim_all(domain, [pooled.mac], ABSENT), {"pool": pool}.get, problems)
     (problem,) = problems.found
     assert "is a macvtap of network 'pool', whose limit libvirt does not take off while it runs" in problem
     # Before libvirt 12.4 it can be cleared by its parameters.
@@ -371,7 +366,7 @@ def test_a_macvtap_of_a_pool_cannot_be_plugged_anew() -> None:
 def test_what_is_wrong_in_both_scopes_is_said_once() -> None:
     domain = Domain("d", "u", {"live": (nic(1, "user", target="vnet0"),), "config": (nic(1, "user"),)})
     problems = Problems()
-    plan(domain, [nic(1).mac], INBOUND, no_network, problems)
+    plan(claim_all(domain, [nic(1).mac], INBOUND), no_network, problems)
     (problem,) = problems.found
     named = "52:54:00:00:00:01 (vnet0, user) in the running guest and the persistent definition of domain 'd'"
     assert f"{named} is of type user" in problem
@@ -382,13 +377,13 @@ def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
     live = (nic(1, "network"), nic(2, "direct"), nic(3, "bridge", openvswitch=True))
     # A NIC in a pool of macvtaps is defined as of type network: what it is in the running guest is what counts.
     domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
-    tap, macvtap = warnings(domain, [nic.mac for nic in live], both)
+    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both))
     assert tap.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
     assert tap.endswith("holds for 52:54:00:00:00:01.")
     assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")
     assert macvtap.endswith("holds for 52:54:00:00:00:02.")
-    assert warnings(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)})) == []
-    assert warnings(domain, [live[2].mac], both) == []
+    assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)}))) == []
+    assert warnings(claim_all(domain, [live[2].mac], both)) == []
 
 
 def test_scopes_that_change_alike_are_one_entry() -> None:

@@ -20,7 +20,8 @@ import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, Write
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -233,8 +234,8 @@ def test_a_domain_that_vanishes_before_it_is_written(guest: Any) -> None:
     guest.undefine()
     made, (failure,) = host.converge([change])
     assert made == []
-    assert str(failure).startswith("Finding domain 'web' again failed: Domain not found")
-    assert "(libvirt error 42); the domain was undefined or shut off meanwhile." in str(failure)
+    assert f"Domain 'web', NIC {MAC} (testnet0, bridge): setting inbound and" in str(failure)
+    assert "(libvirt error 42); the domain was undefined or shut off meanwhile. Nothing of this NIC" in str(failure)
 
 
 def test_a_guest_that_is_shut_off_before_it_is_written(guest: Any) -> None:

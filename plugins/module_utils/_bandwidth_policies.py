@@ -1,0 +1,224 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Policies: which NICs of a host each one is for. The first that fits a NIC claims it."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Wanted, parse_wanted
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import (
+    SCOPE_NAMES,
+    Claim,
+    FindNetwork,
+    enumerated,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+
+DOMAIN_KEYS = ("domain", "title", "metadata")
+NIC_KEYS = ("network", "portgroup", "bridge", "mac")
+
+
+@dataclass(frozen=True)
+class Globs:
+    """Some globs (case-sensitive, as of fnmatch.fnmatchcase), of which any has to fit."""
+
+    # Those without a wildcard. Among a thousand policies nearly all are for one guest or one MAC.
+    exact: frozenset[str]
+    wild: re.Pattern[str] | None
+
+    def fit(self, text: str | None) -> bool:
+        """Whether one of them fits the text. None fits what is not there."""
+        return text is not None and (text in self.exact or bool(self.wild and self.wild.match(text)))
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What is wanted of the NICs that all of its globs fit."""
+
+    wanted: Wanted
+    match: Mapping[str, Globs]
+
+    def fits_domain(self, name: str, about: About) -> bool:
+        """Whether what it says of domains fits this one."""
+        facts = {"domain": (name,), "title": (about.title,), "metadata": about.metadata}
+        return all(any(map(self.match[key].fit, facts[key])) for key in DOMAIN_KEYS if key in self.match)
+
+    def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
+        """Whether what it says of NICs fits this one."""
+        return all(self.match[key].fit(_fact(key, nic, find_network)) for key in NIC_KEYS if key in self.match)
+
+
+def _fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
+    """Return what a NIC has, be it by its network: the default portgroup, and the bridge of guests that are off."""
+    own: str | None = getattr(nic, key)
+    if own is not None or nic.network is None:
+        return own
+    network = find_network(nic.network)
+    if network is None:
+        return None
+    return network.bridge if key == "bridge" else network.portgroup_of(nic)
+
+
+def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) -> list[Policy]:
+    """Read the list of policies; everything that is wrong with them is added to ``problems``."""
+    return [
+        Policy(parse_wanted(element, problems, f"{path}.", index), _parse_match(element["match"], problems, path))
+        for index, element in enumerate(elements)
+        for path in (f"policies[{index}]",)
+    ]
+
+
+def _parse_match(options: Mapping[str, list[str] | None], problems: Problems, path: str) -> dict[str, Globs]:
+    named = {key: globs for key, globs in options.items() if globs is not None}
+    if not named:
+        rule = "a match that names nothing would be for every NIC of the host"
+        problems.add(f"{path}.match", None, rule, 'write domain: "*" if that is meant')
+    return {key: _parse_globs(globs, problems, f"{path}.match.{key}") for key, globs in named.items()}
+
+
+def _parse_globs(globs: list[str], problems: Problems, option: str) -> Globs:
+    # libvirt knows MACs in any case, and shows them in lower case.
+    texts = [glob.lower() for glob in globs] if option.endswith(".mac") else globs
+    if not all(texts):
+        problems.add(option, globs, "an empty glob fits nothing", "give a name or a glob, or drop the key")
+    if not texts:
+        problems.add(option, globs, "an empty list fits nothing", "give a name or a glob, or drop the key")
+    wild = [text for text in texts if re.search(r"[*?[]", text)]
+    try:
+        pattern = re.compile("|".join(map(fnmatch.translate, wild))) if wild else None
+    except re.error:
+        # Python before 3.11 does not take a range whose ends are the wrong way round.
+        problems.add(option, globs, "a range in it has its ends the wrong way round", "write it as in [a-z]")
+        pattern = None
+    return Globs(frozenset(texts) - frozenset(wild), pattern)
+
+
+class Policies:
+    """Policies in their order, and the few of them that can be for a domain."""
+
+    def __init__(self, policies: Sequence[Policy]) -> None:
+        self._policies = policies
+        self._by_name: dict[str, list[int]] = {}
+        self._others: list[int] = []
+        for index, policy in enumerate(policies):
+            globs = policy.match.get("domain")
+            if globs is None or globs.wild:
+                self._others.append(index)
+            else:
+                for name in globs.exact:
+                    self._by_name.setdefault(name, []).append(index)
+
+    @property
+    def metadata(self) -> bool:
+        """Whether a policy asks for metadata."""
+        return any("metadata" in policy.match for policy in self._policies)
+
+    def concern(self, name: str) -> bool:
+        """Whether some policy can be for a NIC of the domain with this name."""
+        return any(
+            globs is None or globs.fit(name)
+            for index in (*self._by_name.get(name, ()), *self._others)
+            for globs in (self._policies[index].match.get("domain"),)
+        )
+
+    def _of(self, domain: Domain, scope: str) -> list[Policy]:
+        about = domain.about.get(scope, About())
+        candidates = sorted((*self._by_name.get(domain.name, ()), *self._others))
+        return [self._policies[index] for index in candidates if self._policies[index].fits_domain(domain.name, about)]
+
+    def claim(self, domains: Iterable[Domain], find_network: FindNetwork, problems: Problems) -> list[Claim]:
+        """Return the NICs that policies are for; where a MAC is not unique in its domain, that is a problem.
+
+        The running guest and the definition are matched each by itself: a NIC may be moved to another network with
+        the next start, and it is to have there what holds there.
+        """
+        claims: list[Claim] = []
+        for domain in domains:
+            claimed: dict[str, Claim] = {}
+            for scope, nics in domain.nics.items():
+                policies = self._of(domain, scope)
+                for nic in nics if policies else ():
+                    policy = next((policy for policy in policies if policy.fits_nic(nic, find_network)), None)
+                    if policy:
+                        claim = claimed.setdefault(nic.mac, Claim(domain, {}, {}))
+                        claim.nics[scope] = nic
+                        claim.wanted[scope] = policy.wanted
+                _check_twins(domain, scope, claimed, problems)
+            claims += claimed.values()
+        return claims
+
+    def idle(
+        self, domains: Sequence[Domain], claims: Iterable[Claim], find_network: FindNetwork
+    ) -> dict[int, list[int]]:
+        """Return the policies that claim no NIC, each with those that claimed what it fits; none if it fits nothing."""
+        by = {
+            (claim.domain.uuid, scope, claim.nic.mac): wanted.policy
+            for claim in claims
+            for scope, wanted in claim.wanted.items()
+        }
+        idle = sorted(set(range(len(self._policies))) - set(by.values()))
+        return {index: sorted(self._before(self._policies[index], domains, by, find_network)) for index in idle}
+
+    @staticmethod
+    def _before(
+        policy: Policy,
+        domains: Sequence[Domain],
+        by: Mapping[tuple[str, str, str], int | None],
+        find_network: FindNetwork,
+    ) -> set[int]:
+        claimed = (
+            by.get((domain.uuid, scope, nic.mac))
+            for domain in domains
+            for scope, nics in domain.nics.items()
+            if policy.fits_domain(domain.name, domain.about.get(scope, About()))
+            for nic in nics
+            if policy.fits_nic(nic, find_network)
+        )
+        return {index for index in claimed if index is not None}
+
+
+def _check_twins(domain: Domain, scope: str, claimed: Mapping[str, Claim], problems: Problems) -> None:
+    """libvirt finds a NIC by its MAC, and takes the first of several (virDomainNetFind)."""
+    macs = [nic.mac for nic in domain.nics[scope]]
+    if len(set(macs)) == len(macs):
+        return
+    for mac in {mac: None for mac in macs if macs.count(mac) > 1 and mac in claimed}:
+        listed = ", ".join(str(nic) for nic in domain.nics[scope] if nic.mac == mac)
+        rule = f"the {SCOPE_NAMES[scope]} of domain '{domain.name}' has NICs with the same MAC: {listed}"
+        path = next(iter(claimed[mac].wanted.values())).path
+        problems.add(f"{path}match", None, rule, "give each NIC a MAC of its own first")
+
+
+def refuse_idle(idle: Mapping[int, Sequence[int]], problems: Problems) -> None:
+    """Add a problem for each policy that claims no NIC."""
+    for index, earlier in idle.items():
+        rule = f"every NIC that it fits is claimed by {_named(earlier)}" if earlier else "no NIC on this host fits it"
+        remedy = "move it before those, " if earlier else "correct it, "
+        problems.add(f"policies[{index}].match", None, rule, f"{remedy}drop the policy, or drop require_match")
+
+
+def warn_of_idle(idle: Mapping[int, Sequence[int]]) -> list[str]:
+    """Return one sentence on all policies that claim no NIC; none where each has one."""
+    nothing = [index for index, earlier in idle.items() if not earlier]
+    said = [f"{_named(nothing)} (no NIC on this host fits)"] if nothing else []
+    said += [
+        f"policies[{index}] (what it fits is claimed by {_named(earlier)})"
+        for index, earlier in idle.items()
+        if earlier
+    ]
+    return [f"Policies that claim no NIC: {enumerated(said)}."] if said else []
+
+
+def _named(indices: Iterable[int]) -> str:
+    return enumerated([f"policies[{index}]" for index in indices])

@@ -1,0 +1,473 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""policies, affect and require_match by the module's own main(), against libvirt's test driver."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Callable
+
+import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
+from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
+
+libvirt = pytest.importorskip("libvirt")
+
+Run = Callable[..., dict[str, Any]]
+
+NETWORK = """<network><name>capped</name><forward mode='route'/><bridge name='virbr7'/>
+  <ip address='192.0.2.1' prefix='24'/><bandwidth><inbound average='1000'/></bandwidth>
+  <portgroup name='gold'><bandwidth><outbound average='6'/></bandwidth></portgroup></network>"""
+NOVA = """<title>Shop</title><metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
+  <nova:flavor name='m1.small'/></nova:instance></metadata>"""
+
+
+def domain_xml(name: str, number: int, about: str = "", network: str = "default") -> str:
+    """Two NICs: on a bridge (52:54:00:00:NUMBER:01) and on a virtual network (:02)."""
+    mac = f"<mac address='52:54:00:00:{number:02}"
+    nics = (
+        f"<interface type='bridge'>{mac}:01'/><source bridge='br0'/></interface>"
+        f"<interface type='network'>{mac}:02'/><source network='{network}'/></interface>"
+    )
+    head = f"<domain type='test'><name>{name}</name>{about}<memory>65536</memory><os><type>hvm</type></os>"
+    return f"{head}<devices>{nics}</devices></domain>"
+
+
+@pytest.fixture
+def connection() -> Iterator[Any]:
+    """Running web and db, cold which is shut off, brief which is transient, and test that the driver brings along."""
+    connection = libvirt.open("test:///default")
+    network = connection.networkDefineXML(NETWORK)
+    network.create()
+    for xml in (domain_xml("web", 1, NOVA), domain_xml("db", 2, network="capped"), domain_xml("cold", 3)):
+        connection.defineXML(xml)
+    for name in ("web", "db"):
+        connection.lookupByName(name).create()
+    connection.createXML(domain_xml("brief", 4))
+    yield connection
+    for domain in connection.listAllDomains():
+        if domain.name() != "test":
+            if domain.hasManagedSaveImage(0):
+                domain.managedSaveRemove(0)
+            if domain.isActive():
+                persistent = domain.isPersistent()
+                domain.destroy()
+                if not persistent:
+                    continue
+            domain.undefine()
+    network.destroy()
+    network.undefine()
+    connection.close()
+
+
+@pytest.fixture
+def run(
+    connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Run the module and return what it printed, with the warnings it gave."""
+    warned: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warned.append(warning))
+
+    def run(check: bool = False, **options: Any) -> dict[str, Any]:
+        warned.clear()
+        arguments = {"uri": "test:///default", "_ansible_diff": True, **options, "_ansible_check_mode": check}
+        with patch_module_args(arguments), pytest.raises(SystemExit):
+            virt_iface_bandwidth.main()
+        printed, errors = capfd.readouterr()
+        assert errors == ""
+        result: dict[str, Any] = json.loads(printed)
+        result.pop("invocation", None)
+        return {**result, "warned": list(warned)}
+
+    return run
+
+
+def state(connection: Any) -> dict[str, str]:
+    """Everything that libvirt knows of these domains: the ground truth."""
+    return {
+        f"{domain.name()} {flags}": domain.XMLDesc(flags)
+        for domain in connection.listAllDomains()
+        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
+    }
+
+
+def four_ways(run: Run, connection: Any, **options: Any) -> dict[str, Any]:
+    """Check, apply, apply again, check again. Return the application."""
+    before = state(connection)
+    checked = run(check=True, **options)
+    assert state(connection) == before
+    applied = run(**options)
+    assert applied == checked
+    after = state(connection)
+    for again in (run(**options), run(check=True, **options)):
+        assert again["changed"] is False
+        assert again["interfaces"] == []
+        assert again["diff"] == {"before": "", "after": ""}
+    assert state(connection) == after
+    return applied
+
+
+def touched(result: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (entry["domain"], entry["mac"][-5:], "+".join(entry["scopes"]), entry["policy"])
+        for entry in result["interfaces"]
+    ]
+
+
+def inbound(**limit: str) -> dict[str, Any]:
+    return {"inbound": limit}
+
+
+SMALL = inbound(average="80kbit")
+LARGE = inbound(average="8mbit")
+
+
+def test_the_first_policy_that_fits_decides_over_a_whole_host(run: Run, connection: Any) -> None:
+    policies = [
+        {"match": {"domain": "web", "bridge": "br0"}, **LARGE},
+        {"match": {"domain": ["w*", "cold"]}, **SMALL},
+        {"match": {"network": "capped"}, "outbound": {"average": "80kbit"}},
+    ]
+    untouched = connection.lookupByName("brief").XMLDesc(0)
+    result = four_ways(run, connection, policies=policies)
+    assert touched(result) == [
+        ("cold", "03:01", "config", 1),
+        ("cold", "03:02", "config", 1),
+        ("db", "02:02", "live+config", 2),
+        ("web", "01:01", "live+config", 0),
+        ("web", "01:02", "live+config", 1),
+    ]
+    assert result["warned"] == result["notes"] == []
+    assert connection.lookupByName("brief").XMLDesc(0) == untouched
+    entry = result["interfaces"][3]
+    assert entry["after"] == {"inbound": {"average": "8mbit"}}
+
+
+def test_every_nic_of_the_host(run: Run, connection: Any) -> None:
+    result = four_ways(run, connection, policies=[{"match": {"domain": "*"}, **SMALL}])
+    names = {entry["domain"]: entry["scopes"] for entry in result["interfaces"]}
+    assert names == {
+        "brief": ["live"],
+        "cold": ["config"],
+        "db": ["live", "config"],
+        "test": ["live", "config"],
+        "web": ["live", "config"],
+    }
+
+
+@pytest.mark.parametrize(
+    "match",
+    [
+        {"title": "Sh*"},
+        {"metadata": "nova:flavor@name=m1.*"},
+        {"mac": ["52:54:00:00:01:*"]},
+        {"domain": "web", "title": "Shop", "metadata": ["x:y=*", "*:flavor*=m1.small"]},
+    ],
+)
+def test_a_guest_by_what_it_is(run: Run, connection: Any, match: dict[str, Any]) -> None:
+    result = four_ways(run, connection, policies=[{"match": match, **SMALL}])
+    assert touched(result) == [("web", "01:01", "live+config", 0), ("web", "01:02", "live+config", 0)]
+
+
+def test_a_nic_by_the_bridge_of_its_network_also_when_it_is_off(run: Run, connection: Any) -> None:
+    policies = [{"match": {"bridge": "virbr7"}, **SMALL}]
+    assert touched(run(check=True, policies=policies)) == [("db", "02:02", "live+config", 0)]
+    connection.lookupByName("db").destroy()
+    assert touched(run(check=True, policies=policies)) == [("db", "02:02", "config", 0)]
+
+
+def test_absent_and_unlimited(run: Run, connection: Any) -> None:
+    run(policies=[{"match": {"domain": "web"}, **SMALL, "outbound": {"average": "80kbit"}}])
+    policies = [
+        {"match": {"mac": "52:54:00:00:01:01"}, "state": "absent"},
+        {"match": {"domain": "web"}, **inbound(average="unlimited")},
+    ]
+    result = four_ways(run, connection, policies=policies)
+    first, second = result["interfaces"]
+    assert sorted(first["after"]) == ["inbound", "outbound"]
+    assert second["after"] == {"inbound": {"average": "unlimited"}}
+
+
+def test_a_thousand_policies_are_read_as_one(run: Run, connection: Any) -> None:
+    policies = [{"match": {"domain": f"guest{number}"}, **SMALL} for number in range(1000)]
+    result = run(policies=[*policies, {"match": {"domain": "cold"}, **SMALL}])
+    assert touched(result) == [("cold", "03:01", "config", 1000), ("cold", "03:02", "config", 1000)]
+    (warning,) = result["warned"]
+    assert "and 980 more (no NIC on this host fits)" in warning
+
+
+def test_no_policies_do_nothing(run: Run, connection: Any) -> None:
+    assert four_ways(run, connection, policies=[]) == {
+        "changed": False,
+        "interfaces": [],
+        "notes": [],
+        "diff": {"before": "", "after": ""},
+        "warned": [],
+    }
+
+
+def test_a_policy_without_a_nic_is_warned_of(run: Run, connection: Any) -> None:
+    policies = [
+        {"match": {"domain": "cold"}, **SMALL},
+        {"match": {"domain": "c*"}, **SMALL},
+        {"match": {"domain": "x"}},
+    ]
+    result = run(policies=[*policies[:2], {**policies[2], **SMALL}])
+    assert result["changed"] is True
+    assert result["warned"] == [
+        "Policies that claim no NIC: policies[2] (no NIC on this host fits), "
+        "policies[1] (what it fits is claimed by policies[0])."
+    ]
+
+
+def test_a_policy_without_a_nic_is_refused_where_that_is_asked_for(run: Run, connection: Any) -> None:
+    before = state(connection)
+    policies = [{"match": {"domain": "cold"}, **SMALL}, {"match": {"domain": "x"}, **SMALL}]
+    result = run(policies=policies, require_match=True)
+    assert result["failed"] is True
+    assert result["msg"].startswith("policies[1].match: no NIC on this host fits it; correct it, drop the policy")
+    assert state(connection) == before
+    assert run(policies=policies[:1], require_match=True)["changed"] is True
+
+
+@pytest.mark.parametrize(
+    ("affect", "expected"),
+    [
+        (["live"], [("brief", "04:01", "live", 0), ("web", "01:01", "live", 0)]),
+        (["config"], [("cold", "03:01", "config", 0), ("web", "01:01", "config", 0)]),
+    ],
+)
+def test_affect_restricts_policies(run: Run, connection: Any, affect: list[str], expected: list[Any]) -> None:
+    other = [0, libvirt.VIR_DOMAIN_XML_INACTIVE][affect == ["live"]]
+    before = connection.lookupByName("web").XMLDesc(other)
+    policies = [{"match": {"domain": ["brief", "cold", "web"], "bridge": "br0"}, **SMALL}]
+    assert touched(four_ways(run, connection, policies=policies, affect=affect)) == expected
+    assert connection.lookupByName("web").XMLDesc(other) == before
+
+
+@pytest.mark.parametrize("affect", [["live"], ["config"]])
+def test_affect_restricts_one_domain(run: Run, connection: Any, affect: list[str]) -> None:
+    result = four_ways(run, connection, domain="web", interface="testnet0", affect=affect, **SMALL)
+    assert [entry["scopes"] for entry in result["interfaces"]] == [affect]
+
+
+def test_affect_reads_nothing_else(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    read = Host._read
+
+    def reading(self: Host, handle: Any, scopes: Any, metadata: bool = False) -> Any:
+        asked.append((handle.name(), *sorted(scopes)))
+        return read(self, handle, scopes, metadata)
+
+    monkeypatch.setattr(Host, "_read", reading)
+    run(policies=[{"match": {"domain": ["c*", "web", "brief"]}, **SMALL}], affect=["config"], check=True)
+    # The policies cannot be for db and test, which are not read at all.
+    assert sorted(asked) == [("brief",), ("cold", "config"), ("web", "config")]
+
+
+GOOD = {"match": {"domain": "web"}, **SMALL}
+BAD: list[tuple[dict[str, Any], list[str]]] = [
+    ({"policies": [{"match": {}, **SMALL}]}, ["policies[0].match: a match that names nothing", 'write domain: "*" if']),
+    ({"policies": [{"match": {"domain": ""}, **SMALL}]}, ["policies[0].match.domain ['']: an empty glob fits nothing"]),
+    ({"policies": [GOOD, {"match": {"domain": "a"}}]}, ["policies[1].state 'present': state=present needs inbound"]),
+    (
+        {"policies": [GOOD, {"match": {"domain": "a"}, "state": "absent", **SMALL}]},
+        ["policies[1].inbound: not allowed with state=absent"],
+    ),
+    (
+        {"policies": [{"match": {"domain": "web"}, **inbound(average="2mbit", peak="1mbit")}, {"match": {}, **SMALL}]},
+        ["policies[0].inbound.peak '1mbit': it is below the average of 2mbit", "policies[1].match: a match that names"],
+    ),
+    ({"policies": [GOOD], "state": "absent"}, ["state 'absent': with policies, each has a state of its own"]),
+    ({"policies": [GOOD], "affect": []}, ["affect []: an empty list leaves nothing to do"]),
+    ({"policies": [GOOD], "domain": "web", "interface": "all"}, ["mutually exclusive: policies|domain"]),
+    ({"policies": [GOOD], **SMALL}, ["mutually exclusive: policies|inbound"]),
+    ({"domain": "web", **SMALL}, ["required together: domain, interface"]),
+    ({**SMALL}, ["one of the following is required: domain, policies"]),
+    ({"policies": [{**SMALL}]}, ["missing required arguments: match found in policies"]),
+    (
+        {"domain": "web", "interface": "all", "require_match": True, **SMALL},
+        ["require_match True: it is about policies; drop it"],
+    ),
+    (
+        {"domain": "cold", "interface": "all", "affect": ["live"], **SMALL},
+        ["affect ['live']: domain 'cold' is not running, it has no running guest; drop affect, or start the domain"],
+    ),
+    (
+        {"domain": "brief", "interface": "all", "affect": ["config"], **SMALL},
+        ["affect ['config']: domain 'brief' is transient, it has no persistent definition; drop affect."],
+    ),
+    (
+        {"policies": [{"match": {"network": "capped"}, **inbound(floor="8.008mbit")}]},
+        ["policies[0].inbound.floor '8.008mbit': 52:54:00:00:02:02", "which has only 8mbit inbound to share out"],
+    ),
+    (
+        {"policies": [{"match": {"domain": "db"}, **inbound(floor="8kbit")}]},
+        ["policies[0].inbound.floor '8kbit': 52:54:00:00:02:01", "is of type bridge, and a floor needs type network"],
+    ),
+]
+
+
+@pytest.mark.parametrize("check", [False, True], ids=["apply", "check"])
+@pytest.mark.parametrize(("options", "sentences"), BAD)
+def test_bad_input_is_a_sentence_and_changes_nothing(
+    run: Run, connection: Any, options: dict[str, Any], sentences: list[str], check: bool
+) -> None:
+    before = state(connection)
+    result = run(check=check, **options)
+    assert result["failed"] is True
+    assert not result.get("changed")
+    for sentence in sentences:
+        assert sentence in result["msg"]
+    assert "Traceback" not in json.dumps(result)
+    assert state(connection) == before
+
+
+def test_nics_that_libvirt_does_not_limit_are_named_a_few_with_the_ways_out(run: Run, connection: Any) -> None:
+    xml = domain_xml("users", 5).replace("</devices>", "{}</devices>")
+    users = "".join(f"<interface type='user'><mac address='52:54:00:00:06:{n:02}'/></interface>" for n in range(30))
+    domain = connection.defineXML(xml.format(users))
+    before = state(connection)
+    result = run(policies=[{"match": {"domain": "*"}, **SMALL}])
+    assert result["failed"] is True
+    assert state(connection) == before
+    assert result["msg"].startswith("policies[0].match: each of 30 NICs (52:54:00:00:06:00 (testnet2, user) in the")
+    assert (
+        "52:54:00:00:06:19 (testnet21, user) in the persistent definition of domain 'users' and 10 more)"
+        in (result["msg"])
+    )
+    assert (
+        " is of type user, which libvirt does not limit; attach the NIC to a network or a bridge, or" in result["msg"]
+    )
+    assert 'or keep such NICs out of the match (beside network: "*" or bridge: "*" it fits none' in result["msg"]
+    # Both ways out lead there.
+    assert run(check=True, policies=[{"match": {"domain": "*", "bridge": "*"}, **SMALL}])["changed"] is True
+    exempt = {"match": {"mac": "52:54:00:00:06:*"}, "state": "absent"}
+    assert run(check=True, policies=[exempt, {"match": {"domain": "*"}, **SMALL}])["changed"] is True
+    domain.undefine()
+
+
+def test_a_saved_domain_is_changed_and_warned_of(run: Run, connection: Any) -> None:
+    connection.lookupByName("web").managedSave(0)
+    result = run(policies=[{"match": {"domain": "web"}, **SMALL}])
+    assert touched(result) == [("web", "01:01", "config", 0), ("web", "01:02", "config", 0)]
+    (warning,) = result["warned"]
+    assert warning.endswith("run again when they run: web.")
+    assert run(domain="web", interface="all", **LARGE)["warned"] == [warning]
+    assert run(policies=[{"match": {"domain": "web"}, **LARGE}])["warned"] == []
+
+
+def test_a_paused_guest_is_one_that_runs(run: Run, connection: Any) -> None:
+    connection.lookupByName("web").suspend()
+    result = four_ways(run, connection, policies=[{"match": {"domain": "web"}, **SMALL}])
+    assert [entry["scopes"] for entry in result["interfaces"]] == [["live", "config"]] * 2
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, doing: Callable[[], Any], before: str = "converge") -> None:
+    """Have something happen on the host once, before the module gets to some method of its door."""
+    method = getattr(Host, before)
+    done: list[bool] = []
+
+    def patched(self: Host, *rest: Any, **named: Any) -> Any:
+        if not done:
+            done.append(True)
+            doing()
+        return method(self, *rest, **named)
+
+    monkeypatch.setattr(Host, before, patched)
+
+
+ALL = [{"match": {"domain": ["brief", "cold", "db", "web"], "bridge": "br0"}, **SMALL}]
+
+
+def test_guests_that_go_between_plan_and_apply_are_noted(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go() -> None:
+        connection.lookupByName("brief").destroy()
+        connection.lookupByName("web").destroy()
+        connection.lookupByName("cold").undefine()
+
+    interrupted(monkeypatch, go)
+    result = run(policies=ALL)
+    assert "failed" not in result
+    # The definition of what was shut off has what is wanted.
+    assert touched(result) == [("db", "02:01", "live+config", 0), ("web", "01:01", "config", 0)]
+    nics = [("brief", "04", "running guest"), ("cold", "03", "persistent definition"), ("web", "01", "running guest")]
+    assert result["notes"] == [
+        f"Domain '{name}', NIC 52:54:00:00:{number}:01 (testnet0, bridge): the {scope} went away before it was written."
+        for name, number, scope in nics
+    ]
+    assert run(policies=ALL)["changed"] is False
+
+
+def test_a_guest_that_starts_between_plan_and_apply_is_noted(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, lambda: connection.lookupByName("cold").create())
+    result = run(policies=ALL)
+    assert result["notes"] == ["Domain 'cold' was started meanwhile, perhaps with what it had before; run again."]
+    assert touched(run(policies=ALL)) == [("cold", "03:01", "live", 0)]
+
+
+def test_a_guest_that_goes_before_it_is_read_back(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def go() -> None:
+        connection.lookupByName("brief").destroy()
+        connection.lookupByName("web").destroy()
+
+    interrupted(monkeypatch, go, "_read_back")
+    result = run(policies=ALL)
+    assert "failed" not in result
+    assert len(result["interfaces"]) == 4
+
+
+def test_guests_that_go_and_come_while_they_are_read(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def change() -> None:
+        connection.lookupByName("brief").destroy()
+        connection.lookupByName("cold").undefine()
+        connection.lookupByName("web").destroy()
+
+    interrupted(monkeypatch, change, "_read_whatever_happens")
+    result = run(policies=ALL)
+    assert "failed" not in result
+    assert touched(result) == [("db", "02:01", "live+config", 0), ("web", "01:01", "config", 0)]
+    assert result["notes"] == []
+
+
+def test_a_guest_that_is_migrated_is_left(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test driver has no jobs."""
+    monkeypatch.setattr(Host, "_busy", lambda self, domain: "migrated away" if domain.name() == "web" else None)
+    before = connection.lookupByName("web").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+    result = run(policies=ALL)
+    assert result["notes"] == [
+        "Domain 'web', NIC 52:54:00:00:01:01 (testnet0, bridge): it is left as it is, since the guest is being "
+        "migrated away; run again when that is over."
+    ]
+    assert [entry["domain"] for entry in result["interfaces"]] == ["brief", "cold", "db"]
+    result = run(domain="web", interface="all", **SMALL)
+    assert result["failed"] is True
+    assert result["changed"] is False
+    assert connection.lookupByName("web").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) == before
+
+
+def test_one_nic_that_fails_does_not_keep_the_others(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test driver never refuses a write: the error is the real one of a NIC that is not there."""
+    write = Host._set
+
+    def failing(self: Host, domain: Any, mac: str, *rest: Any) -> None:
+        write(self, domain, "52:54:00:00:99:99" if domain.name() == "db" else mac, *rest)
+
+    monkeypatch.setattr(Host, "_set", failing)
+    result = run(policies=ALL)
+    assert result["failed"] is True
+    assert [entry["domain"] for entry in result["interfaces"]] == ["brief", "cold", "web"]
+    assert result["msg"].startswith("Domain 'db', NIC 52:54:00:00:02:01 (testnet0, bridge): setting inbound of the")
