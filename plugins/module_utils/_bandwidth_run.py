@@ -89,7 +89,7 @@ def _converge_one(
     claims = [claim for claim in claims if claim.nics]
     changes = plan(claims, host.network, problems)
     problems.refuse_if_any()
-    outcome = Outcome(changes, _warnings(claims, changes))
+    outcome = Outcome(changes, _warnings(host, claims, changes))
     if not check_mode:
         outcome.changes, outcome.failures = host.converge(changes)
     return outcome
@@ -121,7 +121,7 @@ def _converge_host(
         refuse_idle(idle, problems)
     changes = plan(claims, host.network, problems)
     problems.refuse_if_any()
-    outcome = Outcome(changes, warn_of_idle(idle) + _warnings(claims, changes))
+    outcome = Outcome(changes, warn_of_idle(idle) + _warnings(host, claims, changes))
     if changes and not check_mode:
         outcome.changes, failures = host.converge(changes, lenient=True)
         outcome.failures = [failure for failure in failures if not isinstance(failure, Away)]
@@ -135,5 +135,5 @@ def _converge_host(
     return outcome
 
 
-def _warnings(claims: Sequence[Claim], changes: Sequence[Change]) -> list[str]:
-    return warnings(claims) + warn_of_saved(claims, changes)
+def _warnings(host: Host, claims: Sequence[Claim], changes: Sequence[Change]) -> list[str]:
+    return warnings(claims, host.network) + warn_of_saved(claims, changes)

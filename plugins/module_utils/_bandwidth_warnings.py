@@ -12,21 +12,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    BURSTS,
+    DIRECTIONS,
     RATES,
+    UNLIMITED,
+    Limit,
     Wanted,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Claim, enumerated
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Claim, FindNetwork, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Nic
-from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE
+from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, SIZE
+
+HZ = 100  # ticks a second of the slowest kernels that are built, and of tc-htb(8)
+PACKET = 2  # KiB, one Ethernet frame
+SEGMENT = 64  # KiB, what a guest with segmentation offload hands over as one packet
 
 
-def warnings(claims: Iterable[Claim]) -> list[str]:
-    """Return what libvirt takes without a word, and does not do."""
+def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
+    """Return what libvirt takes without a word, and what then does not hold or is easily overlooked."""
     said: dict[str, dict[str, None]] = {}
     for claim in claims:
-        for wanted in claim.wanted.values():
-            for warning in _peak(claim.nic, wanted):
+        for scope, wanted in claim.wanted.items():
+            for warning in (*_peak(claim.nic, wanted), *_burst(claim.nic, wanted)):
+                said.setdefault(warning, {})[claim.nic.mac] = None
+            for warning in _portgroup(claim.nics[scope], wanted, find_network):
                 said.setdefault(warning, {})[claim.nic.mac] = None
     return [f"{warning} {enumerated(sorted(macs))}." for warning, macs in said.items()]
 
@@ -52,3 +62,45 @@ def _peak(nic: Nic, wanted: Wanted) -> Iterator[str]:
             f"{wanted.path}{direction}.peak {RATE.format(limit.peak, RATES)}: libvirt ignores the {direction} peak on "
             f"{device} devices, the average is what holds for"
         )
+
+
+def smallest_burst(average: int, policed: bool) -> int:
+    """Return the burst in KiB below which an average in kB/s may not be reached.
+
+    What accrues in a tick is lost where the bucket does not hold it: rate / HZ (tc-htb(8), tc-tbf(8)). A packet larger
+    than the bucket never gets through a policer (tcf_police_act in net/sched/act_police.c); a queue lets it wait.
+    """
+    tick = -(-average * 1000 // HZ // 1024)
+    return max(tick, SEGMENT if policed else PACKET)
+
+
+def _burst(nic: Nic, wanted: Wanted) -> Iterator[str]:
+    for direction, limit in wanted.limits.items():
+        policed = nic.policed == direction
+        needed = min(smallest_burst(limit.average, policed), BURSTS.largest) if limit.average else 0
+        if limit.burst and limit.burst < needed:
+            least = f"a segment of {SEGMENT}KiB, since a policer drops what" if policed else f"a packet of {PACKET}KiB"
+            least += " is larger" if policed else ""
+            yield (
+                f"{wanted.path}{direction}.burst {SIZE.format(limit.burst, BURSTS)} is below "
+                f"{SIZE.format(needed, BURSTS)}, and {RATE.format(limit.average, RATES)} may not be reached: it "
+                f"should hold what comes in a tick (rate / HZ, see tc-htb(8), HZ = {HZ}) and {least}. This is so for"
+            )
+
+
+def _portgroup(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[str]:
+    network = find_network(nic.network) if nic.network and not wanted.absent else None
+    given = network and network.given_to(nic)
+    after = wanted.of(nic.own)
+    if not network or not given or given.unlimited or after.unlimited:
+        return
+    for direction in DIRECTIONS:
+        if direction in wanted.limits and after[direction] != given[direction] != UNLIMITED:
+            yield (
+                f"{wanted.path}{direction} {_text(after[direction])} takes the place of {_text(given[direction])} of "
+                f"portgroup '{network.portgroup_of(nic)}' of network '{network.name}' for"
+            )
+
+
+def _text(limit: Limit) -> str:
+    return f"{{{', '.join(f'{name}: {value}' for name, value in limit.text().items())}}}"

@@ -174,6 +174,9 @@ options:
         description:
           - The amount that may pass at peak rate, such as V(512KiB) or V(1MiB). Needs O(inbound.average).
           - It must be a whole number of KiB, up to 4194303 KiB.
+          - The module warns of one that does not hold what comes at average rate in a tick of the kernel's clock, a
+            hundredth of a second (the rule rate / HZ of tc-htb(8)), or a packet. This is 2 KiB for a queue, and 64 KiB,
+            the largest segment that a guest hands over, for a policer, which drops what is larger than its burst.
         type: str
       floor:
         description:
@@ -222,7 +225,7 @@ notes:
     type that the NIC has in the running guest. These are NICs of type user, vhostuser, hostdev, vdpa and others.
   - A bandwidth of its own replaces, in both directions, what a NIC is given by the portgroup of its network. Where a
     direction that is omitted would lose the portgroup's limit by that, the module refuses and asks for the direction
-    to be named.
+    to be named. Of a limit that differs from the portgroup's it warns.
   - A guest that is paused is treated as one that runs. One that is being migrated, saved or dumped is left as it is,
     since libvirt would only let the change time out; this is an error with O(domain), and told in RV(notes) with
     O(policies). A domain that is shut off with a saved state will be resumed with the limits that it had, of which the

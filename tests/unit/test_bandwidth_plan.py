@@ -377,13 +377,13 @@ def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
     live = (nic(1, "network"), nic(2, "direct"), nic(3, "bridge", openvswitch=True))
     # A NIC in a pool of macvtaps is defined as of type network: what it is in the running guest is what counts.
     domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
-    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both))
+    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both), no_network)
     assert tap.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
     assert tap.endswith("holds for 52:54:00:00:00:01.")
     assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")
     assert macvtap.endswith("holds for 52:54:00:00:00:02.")
-    assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)}))) == []
-    assert warnings(claim_all(domain, [live[2].mac], both)) == []
+    assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)})), no_network) == []
+    assert warnings(claim_all(domain, [live[2].mac], both), no_network) == []
 
 
 def test_scopes_that_change_alike_are_one_entry() -> None:

@@ -4,13 +4,91 @@
 
 from __future__ import annotations
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit, Wanted
+import pytest
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    DIRECTIONS,
+    NO_BANDWIDTH,
+    UNLIMITED,
+    Bandwidth,
+    Limit,
+    Wanted,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write, claim_all
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warn_of_saved, warnings
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import (
+    smallest_burst,
+    warn_of_saved,
+    warnings,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
 
 MAC = "52:54:00:00:00:01"
+GOLD = Bandwidth(Limit(5), Limit(6))
+GROUPED = Network("prod", "nat", portgroups={"gold": GOLD}, default_portgroup="gold")
+
+
+def warned(wanted: Wanted, nic: Nic, network: Network | None = None) -> list[str]:
+    networks = {network.name: network} if network else {}
+    return warnings(claim_all(Domain("d", "u", {"live": (nic,), "config": (nic,)}), [MAC], wanted), networks.get)
+
+
+@pytest.mark.parametrize(
+    ("average", "policed", "burst"),
+    [
+        (1250, False, 13),  # 10 Mbit/s: tc-htb(8) and tc-tbf(8) say 12 and 10 kilobytes
+        (125000, False, 1221),
+        (1, False, 2),
+        (1, True, 64),
+        (125000, True, 1221),
+    ],
+)
+def test_the_smallest_burst_is_what_comes_in_a_tick(average: int, policed: bool, burst: int) -> None:
+    assert smallest_burst(average, policed) == burst
+
+
+def test_a_burst_that_is_too_small_for_its_rate() -> None:
+    wanted = Wanted({"inbound": Limit(125000, burst=1220), "outbound": Limit(125000, burst=1221)}, path="policies[1].")
+    assert warned(wanted, Nic(MAC, "bridge")) == [
+        "policies[1].inbound.burst 1220KiB is below 1221KiB, and 1gbit may not be reached: it should hold what comes "
+        "in a tick (rate / HZ, see tc-htb(8), HZ = 100) and a packet of 2KiB. This is so for 52:54:00:00:00:01."
+    ]
+
+
+def test_a_policer_drops_what_is_larger_than_its_burst() -> None:
+    wanted = Wanted({"inbound": Limit(10, burst=63), "outbound": Limit(10, burst=63)})
+    (tap,) = warned(wanted, Nic(MAC, "bridge"))
+    assert tap.startswith("outbound.burst 63KiB is below 64KiB, and 80kbit may not be reached")
+    assert "a segment of 64KiB, since a policer drops what is larger" in tap
+    (macvtap,) = warned(wanted, Nic(MAC, "direct"))
+    assert macvtap.startswith("inbound.burst 63KiB")
+    assert not warned(wanted, Nic(MAC, "bridge", openvswitch=True))
+
+
+def test_the_largest_burst_is_never_too_small() -> None:
+    assert not warned(Wanted({"inbound": Limit(2**32 - 1, burst=4194303)}), Nic(MAC, "bridge"))
+
+
+def test_a_limit_that_differs_from_the_portgroups() -> None:
+    wanted = Wanted({"inbound": Limit(7), "outbound": Limit(6)}, path="policies[0].")
+    assert warned(wanted, Nic(MAC, "network", network="prod"), GROUPED) == [
+        "policies[0].inbound {average: 56kbit} takes the place of {average: 40kbit} of portgroup 'gold' of network "
+        "'prod' for 52:54:00:00:00:01."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "nic", "network"),
+    [
+        (Wanted({"inbound": Limit(5)}), Nic(MAC, "network", network="prod", own=GOLD), GROUPED),
+        (Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True), Nic(MAC, "network", network="prod"), GROUPED),
+        (Wanted({"inbound": Limit(7)}), Nic(MAC, "network", network="prod", portgroup="none"), GROUPED),
+        (Wanted({"inbound": Limit(7)}), Nic(MAC, "network", network="prod"), None),
+        (Wanted({"inbound": Limit(7)}), Nic(MAC, "bridge"), GROUPED),
+    ],
+)
+def test_nothing_to_say_of_a_portgroup(wanted: Wanted, nic: Nic, network: Network | None) -> None:
+    assert not warned(wanted, nic, network)
 
 
 def test_a_warning_is_one_for_all_nics_and_lists_a_few() -> None:
@@ -19,7 +97,7 @@ def test_a_warning_is_one_for_all_nics_and_lists_a_few() -> None:
     for number in range(1000):
         nic = Nic(f"mac{number:04}", "bridge")
         claims += claim_all(Domain(f"d{number}", "u", {"live": (nic,), "config": (nic,)}), [nic.mac], wanted)
-    (warning,) = warnings(claims)
+    (warning,) = warnings(claims, {}.get)
     assert warning.endswith("mac0018, mac0019 and 980 more.")
 
 

@@ -352,6 +352,20 @@ def test_nics_that_libvirt_does_not_limit_are_named_a_few_with_the_ways_out(run:
     domain.undefine()
 
 
+def test_a_small_burst_and_a_portgroup_are_warned_of(run: Run, connection: Any) -> None:
+    xml = domain_xml("gold", 5, network="capped").replace("network='capped'/>", "network='capped' portgroup='gold'/>")
+    domain = connection.defineXML(xml)
+    limits = {"inbound": {"average": "100mbit", "burst": "4KiB"}, "outbound": {"average": "1mbit"}}
+    result = run(policies=[{"match": {"portgroup": "gold"}, **limits}])
+    burst, portgroup = result["warned"]
+    assert burst.startswith("policies[0].inbound.burst 4KiB is below 123KiB, and 100mbit may not be reached")
+    assert portgroup == (
+        "policies[0].outbound {average: 1mbit} takes the place of {average: 48kbit} of portgroup 'gold' of network "
+        "'capped' for 52:54:00:00:05:02."
+    )
+    domain.undefine()
+
+
 def test_a_saved_domain_is_changed_and_warned_of(run: Run, connection: Any) -> None:
     connection.lookupByName("web").managedSave(0)
     result = run(policies=[{"match": {"domain": "web"}, **SMALL}])
