@@ -124,6 +124,11 @@ class Policies:
         """Whether a policy asks for metadata."""
         return any("metadata" in policy.match for policy in self._policies)
 
+    @property
+    def floors(self) -> bool:
+        """Whether a policy gives a floor."""
+        return any(limit.floor for policy in self._policies for limit in policy.wanted.limits.values())
+
     def concern(self, name: str) -> bool:
         """Whether some policy can be for a NIC of the domain with this name."""
         return any(

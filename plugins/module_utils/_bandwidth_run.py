@@ -21,6 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
     claim_all,
     select,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_floors import check_floors, rising
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import (
     Policies,
@@ -88,6 +89,8 @@ def _converge_one(
             problems.add("affect", list(scopes), rule, "drop affect, or name another NIC")
     claims = [claim for claim in claims if claim.nics]
     changes = plan(claims, host.network, problems)
+    if rising(claims):
+        check_floors(host.domains(scopes), claims, host.network, problems)
     problems.refuse_if_any()
     outcome = Outcome(changes, _warnings(host, claims, changes))
     if not check_mode:
@@ -114,12 +117,15 @@ def _converge_host(
     host: Host, policies: Policies, scopes: Sequence[str], require_match: bool, check_mode: bool
 ) -> Outcome:
     problems = Problems()
-    domains = host.domains(scopes, policies.concern, policies.metadata)
+    # Floors add up over all domains; otherwise those that no policy can be for need not be read.
+    domains = host.domains(scopes, None if policies.floors else policies.concern, policies.metadata)
     claims = policies.claim(domains, host.network, problems)
     idle = policies.idle(domains, claims, host.network)
     if require_match:
         refuse_idle(idle, problems)
     changes = plan(claims, host.network, problems)
+    if rising(claims):
+        check_floors(domains, claims, host.network, problems)
     problems.refuse_if_any()
     outcome = Outcome(changes, warn_of_idle(idle) + _warnings(host, claims, changes))
     if changes and not check_mode:

@@ -183,7 +183,8 @@ options:
           - The rate that is guaranteed to the NIC.
           - Only for NICs of type network, on a network with forward mode V(none), V(nat), V(route) or V(open) that
             has an inbound average itself. libvirt guarantees it for IPv4 only.
-          - libvirt refuses floors that add up to more than the network has, but only while the guest is running.
+          - Floors that add up to more than the network's inbound peak, or average if it has no peak, are refused. This
+            counts the floors of all guests that run, and of those that are shut off what this run wants of them.
         type: str
   outbound:
     description:

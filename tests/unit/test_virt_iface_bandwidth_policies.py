@@ -352,6 +352,24 @@ def test_nics_that_libvirt_does_not_limit_are_named_a_few_with_the_ways_out(run:
     domain.undefine()
 
 
+def test_floors_of_all_guests_are_added_up(run: Run, connection: Any) -> None:
+    rival = connection.createXML(domain_xml("rival", 5, network="capped"))
+    four_ways(run, connection, policies=[{"match": {"domain": "rival", "network": "*"}, **inbound(floor="3mbit")}])
+    before = state(connection)
+    for options in (
+        {"policies": [{"match": {"domain": "db", "network": "*"}, **inbound(floor="6mbit")}]},
+        {"domain": "db", "interface": "52:54:00:00:02:02", **inbound(floor="6mbit")},
+    ):
+        result = run(**options)
+        assert result["failed"] is True
+        assert "would add up to 9mbit in the running guests, and it has 8mbit inbound to share out" in result["msg"]
+        assert "52:54:00:00:02:02 of domain 'db' 6mbit, 52:54:00:00:05:02 of domain 'rival' 3mbit" in result["msg"]
+        assert state(connection) == before
+    both = [{"match": {"network": "capped"}, **inbound(floor="4mbit")}]
+    four_ways(run, connection, policies=both)
+    rival.destroy()
+
+
 def test_a_small_burst_and_a_portgroup_are_warned_of(run: Run, connection: Any) -> None:
     xml = domain_xml("gold", 5, network="capped").replace("network='capped'/>", "network='capped' portgroup='gold'/>")
     domain = connection.defineXML(xml)
