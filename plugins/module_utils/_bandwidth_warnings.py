@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     BURSTS,
@@ -31,14 +32,39 @@ SEGMENT = 64  # KiB, what a guest with segmentation offload hands over as one pa
 
 def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
     """Return what libvirt takes without a word, and what then does not hold or is easily overlooked."""
-    said: dict[str, dict[str, None]] = {}
+    said: dict[_Warning, _Where] = {}
     for claim in claims:
         for scope, wanted in claim.wanted.items():
-            for warning in (*_peak(claim.nic, wanted), *_burst(claim.nic, wanted)):
-                said.setdefault(warning, {})[claim.nic.mac] = None
+            for check in (_peak(claim.nic, wanted), _burst(claim.nic, wanted)):
+                for warning in check:
+                    said.setdefault(warning, _Where()).add(wanted, claim.nic)
             for warning in _portgroup(claim.nics[scope], wanted, find_network):
-                said.setdefault(warning, {})[claim.nic.mac] = None
-    return [f"{warning} {enumerated(sorted(macs))}." for warning, macs in said.items()]
+                said.setdefault(warning, _Where()).add(wanted, claim.nic)
+    return [where.told(warning) for warning, where in said.items()]
+
+
+class _Warning(NamedTuple):
+    """An option with its value, and what is to be said of it; the NICs are the end of the sentence."""
+
+    option: str
+    text: str
+
+
+class _Where:
+    """The policies and NICs that a warning is about; a thousand policies can have the same profile."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, None] = {}
+        self._macs: set[str] = set()
+
+    def add(self, wanted: Wanted, nic: Nic) -> None:
+        self._paths[wanted.path] = None
+        self._macs.add(nic.mac)
+
+    def told(self, warning: _Warning) -> str:
+        path, *more = self._paths
+        also = f" (and in {len(more)} more policies)" if more else ""
+        return f"{path}{warning.option}{also}{warning.text} {enumerated(sorted(self._macs))}."
 
 
 def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[str]:
@@ -53,14 +79,14 @@ def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[st
     ]
 
 
-def _peak(nic: Nic, wanted: Wanted) -> Iterator[str]:
+def _peak(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     direction = nic.policed
     limit = wanted.limits.get(direction or "")
     if limit and limit.peak:  # a policer has none
         device = "tap" if direction == "outbound" else "macvtap"
-        yield (
-            f"{wanted.path}{direction}.peak {RATE.format(limit.peak, RATES)}: libvirt ignores the {direction} peak on "
-            f"{device} devices, the average is what holds for"
+        yield _Warning(
+            f"{direction}.peak {RATE.format(limit.peak, RATES)}",
+            f": libvirt ignores the {direction} peak on {device} devices, the average is what holds for",
         )
 
 
@@ -74,21 +100,22 @@ def smallest_burst(average: int, policed: bool) -> int:
     return max(tick, SEGMENT if policed else PACKET)
 
 
-def _burst(nic: Nic, wanted: Wanted) -> Iterator[str]:
+def _burst(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     for direction, limit in wanted.limits.items():
         policed = nic.policed == direction
         needed = min(smallest_burst(limit.average, policed), BURSTS.largest) if limit.average else 0
         if limit.burst and limit.burst < needed:
             least = f"a segment of {SEGMENT}KiB, since a policer drops what" if policed else f"a packet of {PACKET}KiB"
             least += " is larger" if policed else ""
-            yield (
-                f"{wanted.path}{direction}.burst {SIZE.format(limit.burst, BURSTS)} is below "
-                f"{SIZE.format(needed, BURSTS)}, and {RATE.format(limit.average, RATES)} may not be reached: it "
-                f"should hold what comes in a tick (rate / HZ, see tc-htb(8), HZ = {HZ}) and {least}. This is so for"
+            yield _Warning(
+                f"{direction}.burst {SIZE.format(limit.burst, BURSTS)}",
+                f" is below {SIZE.format(needed, BURSTS)}, and {RATE.format(limit.average, RATES)} may not be reached: "
+                "it should hold what comes in a tick "
+                f"(rate / HZ, see tc-htb(8), HZ = {HZ}) and {least}. This is so for",
             )
 
 
-def _portgroup(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[str]:
+def _portgroup(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[_Warning]:
     network = find_network(nic.network) if nic.network and not wanted.absent else None
     given = network and network.given_to(nic)
     after = wanted.of(nic.own)
@@ -96,9 +123,10 @@ def _portgroup(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[
         return
     for direction in DIRECTIONS:
         if direction in wanted.limits and after[direction] != given[direction] != UNLIMITED:
-            yield (
-                f"{wanted.path}{direction} {_text(after[direction])} takes the place of {_text(given[direction])} of "
-                f"portgroup '{network.portgroup_of(nic)}' of network '{network.name}' for"
+            yield _Warning(
+                f"{direction} {_text(after[direction])}",
+                f" takes the place of {_text(given[direction])} of portgroup '{network.portgroup_of(nic)}' of network "
+                f"'{network.name}' for",
             )
 
 

@@ -101,6 +101,17 @@ def test_a_warning_is_one_for_all_nics_and_lists_a_few() -> None:
     assert warning.endswith("mac0018, mac0019 and 980 more.")
 
 
+def test_a_profile_of_many_policies_is_warned_of_once() -> None:
+    claims = []
+    for number in range(1000):
+        wanted = Wanted({"outbound": Limit(10, peak=20)}, path=f"policies[{number}].", policy=number)
+        claims += claim_all(Domain("d", "u", {"live": (Nic(MAC, "bridge"),)}), [MAC], wanted)
+    assert warnings(claims, {}.get) == [
+        "policies[0].outbound.peak 160kbit (and in 999 more policies): libvirt ignores the outbound peak on tap "
+        "devices, the average is what holds for 52:54:00:00:00:01."
+    ]
+
+
 def test_a_saved_guest_will_have_what_it_had() -> None:
     nic = Nic(MAC, "bridge")
     domain = Domain("slept", "u", {"config": (nic,)}, saved=True)
