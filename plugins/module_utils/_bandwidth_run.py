@@ -83,11 +83,10 @@ def _converge_one(
     domain = host.domain(options["domain"])
     macs = select(domain, options["interface"], problems)
     claims = claim_all(_restrict(domain, scopes, problems), macs, wanted)
-    for mac in macs if options["interface"].strip().lower() != "all" and not problems.found else ():
-        if not any(claim.nics for claim in claims):
-            rule = f"NIC {mac} of domain '{domain.name}' is not in its {_named(scopes)}"
-            problems.add("affect", list(scopes), rule, "drop affect, or name another NIC")
     claims = [claim for claim in claims if claim.nics]
+    if macs and not claims and not problems.found:
+        rule = f"NIC {options['interface']} of domain '{domain.name}' is not in its {_named(scopes)}"
+        problems.add("affect", list(scopes), rule, "drop affect, or name another NIC")
     changes = plan(claims, host.network, problems)
     if rising(claims):
         check_floors(host.domains(scopes), claims, host.network, problems)

@@ -256,6 +256,22 @@ def test_affect_restricts_one_domain(run: Run, connection: Any, affect: list[str
     assert [entry["scopes"] for entry in result["interfaces"]] == [affect]
 
 
+def test_a_nic_that_is_only_in_the_other_scope(run: Run, connection: Any) -> None:
+    """A NIC that is plugged in for as long as the guest runs, and one that it gets with its next start."""
+    running = connection.lookupByName("web")
+    connection.defineXML(
+        running.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE).replace("52:54:00:00:01:01", "52:54:00:00:01:03")
+    )
+    for number, there, other in (("01", "live", "config"), ("03", "config", "live")):
+        mac = f"52:54:00:00:01:{number}"
+        result = run(domain="web", interface=mac, affect=[other], **SMALL)
+        assert result["failed"] is True
+        place = {"live": "running guest", "config": "persistent definition"}[other]
+        assert result["msg"].startswith(f"affect ['{other}']: NIC {mac} of domain 'web' is not in its {place}; drop")
+        assert run(domain="web", interface=mac, **SMALL)["interfaces"][0]["scopes"] == [there]
+    four_ways(run, connection, policies=[{"match": {"domain": "web"}, **LARGE}])
+
+
 def test_affect_reads_nothing_else(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     read = Host._read
