@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -27,6 +28,7 @@ RATES = Scale(8000, 1, 2**32 - 1, "libvirt keeps rates as a whole number of kB/s
 BURSTS = Scale(1024, 1, 4194303, "libvirt keeps bursts as a whole number of KiB, 4194303 at most")
 
 DIRECTIONS = ("inbound", "outbound")
+FIELDS = ("average", "peak", "burst", "floor")
 CLEAR = "unlimited"
 
 _ZERO = re.compile(r"\s*0+(?:\.0+)?\s*[A-Za-z/]*\s*", re.ASCII)
@@ -56,13 +58,18 @@ class Limit:
 
     def text(self) -> dict[str, str]:
         """Return it as a user would write it: only what is set, and always an average."""
-        shown = {"average": RATE.format(self.average, RATES) if self.average else CLEAR}
-        for name in ("peak", "floor"):
-            if getattr(self, name):
-                shown[name] = RATE.format(getattr(self, name), RATES)
-        if self.burst:
-            shown["burst"] = SIZE.format(self.burst, BURSTS)
-        return shown
+        return dict(_shown(self))
+
+
+@lru_cache(maxsize=1024)  # a thousand NICs have a few limits among them
+def _shown(limit: Limit) -> tuple[tuple[str, str], ...]:
+    shown = {"average": RATE.format(limit.average, RATES) if limit.average else CLEAR}
+    for name in ("peak", "floor"):
+        if getattr(limit, name):
+            shown[name] = RATE.format(getattr(limit, name), RATES)
+    if limit.burst:
+        shown["burst"] = SIZE.format(limit.burst, BURSTS)
+    return tuple(shown.items())
 
 
 UNLIMITED = Limit()
@@ -106,7 +113,7 @@ class Wanted:
 
     def of(self, before: Bandwidth) -> Bandwidth:
         """Return the bandwidth wanted of a NIC that has ``before``."""
-        return Bandwidth(**{direction: self.limits.get(direction, before[direction]) for direction in DIRECTIONS})
+        return Bandwidth(self.limits.get("inbound", before.inbound), self.limits.get("outbound", before.outbound))
 
 
 def parse_wanted(options: Mapping[str, Any], problems: Problems, path: str = "", policy: int | None = None) -> Wanted:
@@ -170,9 +177,9 @@ def to_parameters(bandwidth: Bandwidth, directions: list[str]) -> dict[str, int]
     is what clears, and a direction that is sent is replaced in full (qemuDomainSetInterfaceParameters).
     """
     return {
-        f"{direction}.{name}": value
+        f"{direction}.{name}": getattr(bandwidth[direction], name)
         for direction in directions
-        for name, value in asdict(bandwidth[direction]).items()
+        for name in FIELDS
         if (direction, name) != ("outbound", "floor")
     }
 
@@ -182,9 +189,7 @@ def from_parameters(parameters: Mapping[str, int]) -> Bandwidth:
     # libvirt-python hands the upper half of the unsigned range over as negative numbers.
     return Bandwidth(
         **{
-            direction: canonical(
-                {name: parameters.get(f"{direction}.{name}", 0) & 0xFFFFFFFF for name in asdict(UNLIMITED)}
-            )
+            direction: canonical({name: parameters.get(f"{direction}.{name}", 0) & 0xFFFFFFFF for name in FIELDS})
             for direction in DIRECTIONS
         }
     )

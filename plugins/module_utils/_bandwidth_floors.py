@@ -87,7 +87,8 @@ def _nics(domains: Iterable[Domain]) -> Iterator[tuple[Domain, str, Nic]]:
 
 
 def _floor(claim: Claim, scope: str) -> int:
-    return claim.wanted[scope].of(claim.nics[scope].own).inbound.floor
+    limit = claim.wanted[scope].limits.get("inbound", claim.nics[scope].own.inbound)
+    return limit.floor
 
 
 def _raises(claim: Claim, scope: str) -> bool:

@@ -25,7 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
     Write,
     enumerated,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import Case, Problem, problems_of
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import Case, Problem, problems_of, settled
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -62,8 +62,11 @@ def plan(claims: Iterable[Claim], find_network: FindNetwork, problems: Problems)
         renew = False
         for scope, nic in claim.nics.items():
             wanted = claim.wanted[scope]
-            write = Write(nic.own, wanted.of(nic.own), wanted.policy)
+            after = wanted.of(nic.own)
             network = find_network(nic.network) if nic.network else None
+            if after == nic.own and settled(nic, network, wanted):
+                continue
+            write = Write(nic.own, after, wanted.policy)
             case = Case(scope, nic, network, wanted, write, claim.domain.policer_stays)
             for problem in problems_of(case):
                 places = found.setdefault(_placed(problem, wanted), {})

@@ -26,7 +26,6 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Ab
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 DOMAIN_KEYS = ("domain", "title", "metadata")
-NIC_KEYS = ("network", "portgroup", "bridge", "mac")
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,17 @@ class Policy:
     """What is wanted of the NICs that all of its globs fit."""
 
     wanted: Wanted
-    match: Mapping[str, Globs]
+    of_domain: Mapping[str, Globs]
+    of_nic: Mapping[str, Globs]
 
     def fits_domain(self, name: str, about: About) -> bool:
         """Whether what it says of domains fits this one."""
         facts = {"domain": (name,), "title": (about.title,), "metadata": about.metadata}
-        return all(any(map(self.match[key].fit, facts[key])) for key in DOMAIN_KEYS if key in self.match)
+        return all(any(map(globs.fit, facts[key])) for key, globs in self.of_domain.items())
 
     def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
         """Whether what it says of NICs fits this one."""
-        return all(self.match[key].fit(_fact(key, nic, find_network)) for key in NIC_KEYS if key in self.match)
+        return all(globs.fit(_fact(key, nic, find_network)) for key, globs in self.of_nic.items())
 
 
 def _fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
@@ -72,11 +72,14 @@ def _fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
 
 def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) -> list[Policy]:
     """Read the list of policies; everything that is wrong with them is added to ``problems``."""
-    return [
-        Policy(parse_wanted(element, problems, f"{path}.", index), _parse_match(element["match"], problems, path))
-        for index, element in enumerate(elements)
-        for path in (f"policies[{index}]",)
-    ]
+    policies = []
+    for index, element in enumerate(elements):
+        path = f"policies[{index}]"
+        match = _parse_match(element["match"], problems, path)
+        of_domain = {key: globs for key, globs in match.items() if key in DOMAIN_KEYS}
+        of_nic = {key: globs for key, globs in match.items() if key not in DOMAIN_KEYS}
+        policies.append(Policy(parse_wanted(element, problems, f"{path}.", index), of_domain, of_nic))
+    return policies
 
 
 def _parse_match(options: Mapping[str, list[str] | None], problems: Problems, path: str) -> dict[str, Globs]:
@@ -112,7 +115,7 @@ class Policies:
         self._by_name: dict[str, list[int]] = {}
         self._others: list[int] = []
         for index, policy in enumerate(policies):
-            globs = policy.match.get("domain")
+            globs = policy.of_domain.get("domain")
             if globs is None or globs.wild:
                 self._others.append(index)
             else:
@@ -122,7 +125,7 @@ class Policies:
     @property
     def metadata(self) -> bool:
         """Whether a policy asks for metadata."""
-        return any("metadata" in policy.match for policy in self._policies)
+        return any("metadata" in policy.of_domain for policy in self._policies)
 
     @property
     def floors(self) -> bool:
@@ -134,7 +137,7 @@ class Policies:
         return any(
             globs is None or globs.fit(name)
             for index in (*self._by_name.get(name, ()), *self._others)
-            for globs in (self._policies[index].match.get("domain"),)
+            for globs in (self._policies[index].of_domain.get("domain"),)
         )
 
     def _of(self, domain: Domain, scope: str) -> list[Policy]:
@@ -164,15 +167,16 @@ class Policies:
         return claims
 
     def idle(
-        self, domains: Sequence[Domain], claims: Iterable[Claim], find_network: FindNetwork
+        self, domains: Sequence[Domain], claims: Sequence[Claim], find_network: FindNetwork
     ) -> dict[int, list[int]]:
         """Return the policies that claim no NIC, each with those that claimed what it fits; none if it fits nothing."""
+        used = {wanted.policy for claim in claims for wanted in claim.wanted.values()}
+        idle = [index for index in range(len(self._policies)) if index not in used]
         by = {
             (claim.domain.uuid, scope, claim.nic.mac): wanted.policy
-            for claim in claims
+            for claim in (claims if idle else ())
             for scope, wanted in claim.wanted.items()
         }
-        idle = sorted(set(range(len(self._policies))) - set(by.values()))
         return {index: sorted(self._before(self._policies[index], domains, by, find_network)) for index in idle}
 
     @staticmethod

@@ -66,8 +66,8 @@ class Case:
 
     @property
     def kind(self) -> str:
-        """The type it turns out to be: what comes from a pool of virtual functions is defined as of type network."""
-        return "hostdev" if self.network and self.network.forward == "hostdev" else self.nic.type
+        """The type that the NIC turns out to be."""
+        return _kind(self.nic, self.network)
 
     @property
     def given(self) -> Bandwidth:
@@ -92,17 +92,26 @@ class Case:
         return self.scope == "live" and (given_back or self.left_policed is not None)
 
 
+def settled(nic: Nic, network: Network | None, wanted: Wanted) -> bool:
+    """Whether there is nothing to say of a NIC that has what is wanted. That is the usual case by far.
+
+    Not so where nothing is limited, since that may be the portgroup's to say, and where a floor is promised.
+    """
+    if wanted.absent:
+        return True
+    floor = wanted.limits.get("inbound", UNLIMITED).floor
+    return not floor and not nic.own.unlimited and _kind(nic, network) in SHAPED_TYPES
+
+
 def problems_of(case: Case) -> Iterator[Problem]:
     """Yield why the NIC cannot have what is wanted of it."""
-    write = case.write
-    same = write.before == write.after
-    if same and case.wanted.absent:
-        return
-    floor = case.wanted.limits.get("inbound", UNLIMITED).floor
-    if same and not floor and not write.before.unlimited and case.kind in SHAPED_TYPES:
-        return  # the usual case by far: it has what is wanted, and that is no empty wish
     for check in (_type_problems, _floor_problems, _portgroup_problems, _renewal_problems):
         yield from check(case)
+
+
+def _kind(nic: Nic, network: Network | None) -> str:
+    """Return the type it turns out to be: what comes from a pool of virtual functions is defined as of type network."""
+    return "hostdev" if network and network.forward == "hostdev" else nic.type
 
 
 def _type_problems(case: Case) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Collection, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Callable
@@ -46,6 +47,7 @@ else:
     # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
     _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
+READERS = 2  # at a time: as many as keep both libvirt and Python at work; a daemon lets a client have 5 calls open
 NO_ID = -1  # of a domain that does not run
 
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
@@ -112,9 +114,8 @@ class Host:
         """Return the domain with this name or UUID."""
         with _explained(f"Reading domain '{name}' on {self._uri}"):
             found = self._find(name)
-            running = bool(found.isActive())
-            scopes = _scopes(running, bool(found.isPersistent()))
-            saved = not running and bool(found.hasManagedSaveImage(0))
+            scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
+            saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
             return replace(self._read(found, scopes), saved=saved)
 
     def domains(
@@ -129,14 +130,20 @@ class Host:
             everything = self._connection.listAllDomains()
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-        domains = []
-        for handle in everything:
-            if concern is None or concern(handle.name()):
-                uuid = handle.UUIDString()
-                domain = self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
-                if domain:
-                    domains.append(domain)
-        return sorted(domains, key=lambda domain: domain.name)
+        concerned = [handle for handle in everything if concern is None or concern(handle.name())]
+
+        def read(handles: Sequence[Any]) -> list[Domain]:
+            uuids = [(handle, handle.UUIDString()) for handle in handles]
+            read = (
+                self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
+                for handle, uuid in uuids
+            )
+            return [domain for domain in read if domain]
+
+        # While libvirt works on the next answer, the last one is read.
+        with ThreadPoolExecutor(READERS) as pool:
+            parts = pool.map(read, (concerned[start::READERS] for start in range(READERS)))
+        return sorted((domain for part in parts for domain in part), key=lambda domain: domain.name)
 
     def started(self, domains: Sequence[Domain]) -> list[str]:
         """Return the names of those domains that did not run when they were read, and do now."""
@@ -419,4 +426,5 @@ def _hint(error: Any) -> str | None:
         libvirt.VIR_ERR_NO_CONNECT: "check the option uri",
         libvirt.VIR_ERR_NO_DOMAIN: "the domain was undefined or shut off meanwhile",
         libvirt.VIR_ERR_NO_NETWORK_PORT: _REPLUG,
+        libvirt.VIR_ERR_OPERATION_TIMEOUT: "the guest is busy, as with a migration; run again when that is over",
     }.get(code)

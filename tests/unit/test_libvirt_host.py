@@ -166,6 +166,122 @@ def test_a_network_nic_that_shows_a_bandwidth_is_asked_for_its_own(monkeypatch: 
     assert [nic.own.inbound.average for nic in read] == [5, 0, 5]
 
 
+ONE_NIC = """<domain type='test'><name>{}</name><memory>65536</memory><os><type>hvm</type></os><devices>
+  <interface type='network'><mac address='52:54:00:00:00:31'/><source network='default'/>
+    <bandwidth><inbound average='5'/></bandwidth></interface></devices></domain>"""
+
+
+class Interrupted(Host):
+    """Something happens to a domain once, between the reading of its XML and of what its NIC has of its own."""
+
+    def __init__(self, happens: Any) -> None:
+        super().__init__("test:///default")
+        self._happens = happens
+        self.asked = 0
+
+    def _get(self, domain: Any, mac: str, scope: str) -> Bandwidth:
+        self.asked += 1
+        if self.asked == 1:
+            mac = self._happens(domain, mac) or mac
+        return super()._get(domain, mac, scope)
+
+
+def test_all_domains_of_a_host_by_name(guest: Any) -> None:
+    host = Host("test:///default")
+    assert [(domain.name, domain.running, sorted(domain.nics)) for domain in host.domains(["live", "config"])] == [
+        ("test", True, ["config", "live"]),
+        ("web", True, ["config", "live"]),
+    ]
+    (web,) = host.domains(["config"], lambda name: name == "web")
+    assert (web.running, list(web.nics)) == (True, ["config"])
+    guest.destroy()
+    (web,) = host.domains(["live"], lambda name: name == "web")
+    assert (web.running, web.saved, list(web.nics)) == (False, False, [])
+
+
+def test_a_domain_that_is_saved_is_known_as_such(guest: Any) -> None:
+    guest.managedSave(0)
+    try:
+        host = Host("test:///default")
+        assert host.domain("web").saved
+        assert [domain.name for domain in host.domains(["config"]) if domain.saved] == ["web"]
+        assert [domain.name for domain in host.domains(["live"]) if domain.saved] == ["web"]
+    finally:
+        guest.managedSaveRemove(0)
+
+
+@pytest.mark.parametrize(("persistent", "scopes"), [(True, [["config"]]), (False, [])])
+def test_a_guest_that_is_shut_off_while_it_is_read(persistent: bool, scopes: list[list[str]]) -> None:
+    connection = libvirt.open("test:///default")
+    xml = ONE_NIC.format("brief")
+    domain = connection.defineXML(xml) if persistent else connection.createXML(xml)
+    if persistent:
+        domain.create()
+    host = Interrupted(lambda handle, mac: handle.destroy() and None)
+    try:
+        read = host.domains(["live", "config"], lambda name: name == "brief")
+    finally:
+        if persistent:
+            domain.undefine()
+    assert [list(domain.nics) for domain in read] == scopes
+    assert not any(domain.running for domain in read)
+
+
+def test_a_nic_that_is_unplugged_while_it_is_read(guest: Any) -> None:
+    """The test driver cannot unplug one: libvirt is asked for a NIC that is not there, once."""
+    connection = libvirt.open("test:///default")
+    domain = connection.createXML(ONE_NIC.format("brief"))
+    host = Interrupted(lambda handle, mac: "52:54:00:00:00:99")
+    try:
+        (read,) = host.domains(["live"], lambda name: name == "brief")
+    finally:
+        domain.destroy()
+    assert host.asked == 2
+    assert read.nics["live"][0].own == Bandwidth(inbound=Limit(5))
+
+
+def test_a_guest_that_starts_later_is_told(guest: Any) -> None:
+    host = Host("test:///default")
+    guest.destroy()
+    domains = host.domains(["live", "config"])
+    assert host.started(domains) == []
+    guest.create()
+    assert host.started(domains) == ["web"]
+
+
+class Working:
+    """A running guest with a job. The test driver has none."""
+
+    def __init__(self, **job: int) -> None:
+        self._job = job
+
+    def ID(self) -> int:  # noqa: N802, libvirt's name
+        return 3
+
+    def jobStats(self) -> dict[str, int]:  # noqa: N802, libvirt's name
+        return self._job
+
+
+@pytest.mark.parametrize(
+    ("kind", "operation", "busy"),
+    [
+        ("NONE", "UNKNOWN", None),
+        ("COMPLETED", "MIGRATION_OUT", None),
+        ("UNBOUNDED", "MIGRATION_OUT", "migrated to another host"),
+        ("UNBOUNDED", "MIGRATION_IN", "migrated to this host"),
+        ("BOUNDED", "SAVE", "saved"),
+        # A backup can take hours, and libvirt changes guests meanwhile.
+        ("UNBOUNDED", "BACKUP", None),
+    ],
+)
+def test_what_a_guest_is_busy_with(kind: str, operation: str, busy: str | None) -> None:
+    job = {
+        "type": getattr(libvirt, f"VIR_DOMAIN_JOB_{kind}"),
+        "operation": getattr(libvirt, f"VIR_DOMAIN_JOB_OPERATION_{operation}"),
+    }
+    assert Host("test:///default")._busy(Working(**job)) == busy
+
+
 class Failing(Host):
     """libvirt as it is where the writes to these scopes fail. The error is a real one: there is no such NIC."""
 
@@ -303,6 +419,7 @@ def test_a_uri_that_no_driver_takes() -> None:
         (libvirt.VIR_ERR_AUTH_UNAVAILABLE, -1, "libvirt did not let this user in"),
         (29, -1, "this user may not do that"),
         (88, -1, "this user may not do that"),
+        (68, -1, "the guest is busy, as with a migration; run again when that is over"),
         (107, -1, "the virtual network was restarted while the guest was plugged in"),
         (1, -1, None),
     ],

@@ -13,6 +13,7 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
 
@@ -482,6 +483,7 @@ def test_guests_that_go_and_come_while_they_are_read(
         connection.lookupByName("cold").undefine()
         connection.lookupByName("web").destroy()
 
+    monkeypatch.setattr(_libvirt_host, "READERS", 1)  # so that none is read before
     interrupted(monkeypatch, change, "_read_whatever_happens")
     result = run(policies=ALL)
     assert "failed" not in result
