@@ -202,11 +202,10 @@ def _check_twins(domain: Domain, scope: str, claimed: Mapping[str, Claim], probl
     macs = [nic.mac for nic in domain.nics[scope]]
     if len(set(macs)) == len(macs):
         return
-    for mac in {mac: None for mac in macs if macs.count(mac) > 1 and mac in claimed}:
+    for mac in {mac: None for mac in macs if macs.count(mac) > 1 and mac in claimed and scope in claimed[mac].wanted}:
         listed = ", ".join(str(nic) for nic in domain.nics[scope] if nic.mac == mac)
         rule = f"the {SCOPE_NAMES[scope]} of domain '{domain.name}' has NICs with the same MAC: {listed}"
-        path = next(iter(claimed[mac].wanted.values())).path
-        problems.add(f"{path}match", None, rule, "give each NIC a MAC of its own first")
+        problems.add(f"{claimed[mac].wanted[scope].path}match", None, rule, "give each NIC a MAC of its own first")
 
 
 def refuse_idle(idle: Mapping[int, Sequence[int]], problems: Problems) -> None:

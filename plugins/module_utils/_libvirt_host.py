@@ -61,8 +61,8 @@ _REPLUG = (
 class HostError(Exception):
     """libvirt could not do what it was asked. The text is for users and carries libvirt's own.
 
-    ``stands`` tells whether some of a change that failed could not be taken back, ``gone`` whether there is no such
-    domain any more.
+    ``stands`` tells whether some of a change that failed could not be taken back, ``gone`` whether the domain was
+    undefined, shut off or started meanwhile.
     """
 
     def __init__(self, message: str, stands: bool = False, gone: bool = False) -> None:
@@ -132,18 +132,18 @@ class Host:
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
         concerned = [handle for handle in everything if concern is None or concern(handle.name())]
 
-        def read(handles: Sequence[Any]) -> list[Domain]:
-            uuids = [(handle, handle.UUIDString()) for handle in handles]
-            read = (
+        def read(handles: Sequence[Any]) -> list[Domain | None]:
+            return [
                 self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
-                for handle, uuid in uuids
-            )
-            return [domain for domain in read if domain]
+                for handle in handles
+                for uuid in (handle.UUIDString(),)
+            ]
 
         # While libvirt works on the next answer, the last one is read.
         with ThreadPoolExecutor(READERS) as pool:
             parts = pool.map(read, (concerned[start::READERS] for start in range(READERS)))
-        return sorted((domain for part in parts for domain in part), key=lambda domain: domain.name)
+        there = [domain for part in parts for domain in part if domain]
+        return sorted(there, key=lambda domain: domain.name)
 
     def started(self, domains: Sequence[Domain]) -> list[str]:
         """Return the names of those domains that did not run when they were read, and do now."""
@@ -397,7 +397,7 @@ def _explained(doing: str) -> Generator[None, None, None]:
     try:
         yield
     except libvirt.libvirtError as error:
-        gone = error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN
+        gone = error.get_error_code() in _GONE
         raise HostError(_sentence(doing, error), gone=gone) from error
 
 
