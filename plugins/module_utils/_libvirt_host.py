@@ -15,7 +15,7 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
@@ -47,8 +47,11 @@ else:
     # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
     _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
-READERS = 2  # at a time: as many as keep both libvirt and Python at work; a daemon lets a client have 5 calls open
+READERS = 3  # at a time: they keep both libvirt and Python at work; a daemon lets a client have 5 calls open
 NO_ID = -1  # of a domain that does not run
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
@@ -130,19 +133,13 @@ class Host:
             everything = self._connection.listAllDomains()
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
+
+        def read(handle: Any) -> Domain | None:
+            uuid = handle.UUIDString()
+            return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
+
         concerned = [handle for handle in everything if concern is None or concern(handle.name())]
-
-        def read(handles: Sequence[Any]) -> list[Domain | None]:
-            return [
-                self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
-                for handle in handles
-                for uuid in (handle.UUIDString(),)
-            ]
-
-        # While libvirt works on the next answer, the last one is read.
-        with ThreadPoolExecutor(READERS) as pool:
-            parts = pool.map(read, (concerned[start::READERS] for start in range(READERS)))
-        there = [domain for part in parts for domain in part if domain]
+        there = [domain for domain in _spread(read, concerned) if domain]
         return sorted(there, key=lambda domain: domain.name)
 
     def started(self, domains: Sequence[Domain]) -> list[str]:
@@ -188,19 +185,22 @@ class Host:
         scopes: dict[str, set[str]] = {}
         for change in made:
             scopes.setdefault(change.uuid, set()).update(change.writes)
-        failures: list[HostError] = []
-        after: dict[str, Domain] = {}
-        for change in made:
+
+        def read(change: Change) -> tuple[str, Domain | HostError]:
             try:
-                if change.uuid not in after:
-                    with _explained(f"Reading domain '{change.domain}' back"):
-                        after[change.uuid] = self._read(self._handle(change), scopes[change.uuid])
+                with _explained(f"Reading domain '{change.domain}' back"):
+                    return change.uuid, self._read(self._handle(change), scopes[change.uuid])
             except HostError as failure:
-                if lenient and failure.gone:
-                    continue
-                failures.append(failure)
-                break
+                return change.uuid, failure
+
+        after = dict(_spread(read, list({change.uuid: change for change in made}.values())))
+        failures: list[HostError] = []
+        for change in made:
             domain = after[change.uuid]
+            if isinstance(domain, HostError):
+                if lenient and domain.gone:
+                    continue
+                return [*failures, domain]
             there = {scope: write for scope, write in change.writes.items() if scope in domain.nics or not lenient}
             failures += [HostError(text) for text in unmet(replace(change, writes=there), domain)]
         return failures
@@ -381,6 +381,14 @@ class Host:
         if not stands:
             said.append("Nothing of this NIC has changed.")
         return " ".join(said), stands
+
+
+def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    """Return what the function returns of the items, in any order: while libvirt answers one, Python reads another."""
+    with ThreadPoolExecutor(READERS) as pool:
+        # A task for each item would cost more than many an item.
+        parts = pool.map(lambda start: [function(item) for item in items[start::READERS]], range(READERS))
+        return [result for part in parts for result in part]
 
 
 def _scopes(running: bool, persistent: bool) -> set[str]:
