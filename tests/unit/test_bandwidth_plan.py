@@ -417,7 +417,7 @@ def test_the_diff_is_for_people_and_its_limits_can_be_pasted_back() -> None:
 
 
 def test_what_a_thousand_nics_return_is_not_cut_by_awx() -> None:
-    write = Write(NO_BANDWIDTH, Bandwidth(Limit(125000, 250000, 4096), Limit(125000)))
+    write = Write(NO_BANDWIDTH, Bandwidth(Limit(125000, 250000, 4096), Limit(125000)), policy=999)
     changes = [
         Change(
             f"tenant-{n:04}", "u", nic(1, "network", target=f"vnet{n}", alias="net0"), {"live": write, "config": write}

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from collections.abc import Iterator
 from typing import Any, Callable
@@ -285,6 +286,35 @@ def test_affect_reads_nothing_else(run: Run, connection: Any, monkeypatch: pytes
     run(policies=[{"match": {"domain": ["c*", "web", "brief"]}, **SMALL}], affect=["config"], check=True)
     # The policies cannot be for db and test, which are not read at all.
     assert sorted(asked) == [("brief",), ("cold", "config"), ("web", "config")]
+
+
+def test_no_call_too_many(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What 1000 NICs cost is what libvirt is asked: each scope of each domain once, and once more where it changed."""
+    counted: collections.Counter[str] = collections.Counter()
+
+    def counting(name: str) -> Callable[..., Any]:
+        method = getattr(libvirt.virDomain, name)
+
+        def called(*arguments: Any) -> Any:
+            counted[name] += 1
+            return method(*arguments)
+
+        return called
+
+    asked = ("XMLDesc", "interfaceParameters", "setInterfaceParameters", "isActive", "isPersistent", "jobStats")
+    for name in asked:
+        monkeypatch.setattr(libvirt.virDomain, name, counting(name))
+    domains = {"domain": ["cold", "web"]}
+    # Both NICs of cold, which is off, and of web, which runs: three scopes are read, and read back. libvirt is asked
+    # for what the NIC of a network has of its own once the running guest shows a limit, be it the portgroup's.
+    run(policies=[{"match": domains, **SMALL}])
+    assert counted == {"XMLDesc": 6, "interfaceParameters": 1, "setInterfaceParameters": 6, "jobStats": 2}
+    counted.clear()
+    run(policies=[{"match": domains, **SMALL}])
+    assert counted == {"XMLDesc": 3, "interfaceParameters": 1}
+    counted.clear()
+    run(policies=[{"match": domains, **LARGE}], affect=["config"])
+    assert counted == {"XMLDesc": 4, "setInterfaceParameters": 4, "jobStats": 2}
 
 
 GOOD = {"match": {"domain": "web"}, **SMALL}
