@@ -201,8 +201,12 @@ class Host:
                 if lenient and domain.gone:
                     continue
                 return [*failures, domain]
-            there = {scope: write for scope, write in change.writes.items() if scope in domain.nics or not lenient}
-            failures += [HostError(text) for text in unmet(replace(change, writes=there), domain)]
+            writes = {
+                scope: write
+                for scope, write in change.writes.items()
+                if not lenient or _has(domain, scope, change.nic.mac)
+            }
+            failures += [HostError(text) for text in unmet(replace(change, writes=writes), domain)]
         return failures
 
     def _find(self, name: str) -> Any:
@@ -303,7 +307,7 @@ class Host:
             message = f"{of}: it is left as it is, since the guest is being {busy}; run again when that is over."
             raise Away(message, {}) if lenient else HostError(message)
         tried: list[str] = []
-        away: list[str] = []
+        away: dict[str, str] = {}
         for scope in ("config", "live"):
             write = change.writes.get(scope)
             if write is None:
@@ -317,16 +321,16 @@ class Host:
                 if directions:
                     self._set(domain, change.nic.mac, scope, write.after, directions)
             except libvirt.libvirtError as error:
-                if lenient and self._is_away(domain, scope, error):
-                    away.append(scope)
+                gone = self._away(domain, change.nic, scope, error) if lenient else None
+                if gone:
+                    away[scope] = gone
                     continue
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 undone, stands = self._take_back(domain, change, tried)
                 raise HostError(f"{_sentence(f'{of}: setting {what}', error)} {undone}", stands) from error
         if away:
-            places = " and the ".join(SCOPE_NAMES[scope] for scope in away)
             made = {scope: write for scope, write in change.writes.items() if scope not in away}
-            raise Away(f"{of}: the {places} went away before it was written.", made)
+            raise Away(f"{of}: {' and '.join(away.values())} before it was written.", made)
 
     def _busy(self, domain: Any) -> str | None:
         """Return what is being done with a running guest for so long that libvirt would only let a change time out."""
@@ -348,15 +352,18 @@ class Host:
             libvirt.VIR_DOMAIN_JOB_OPERATION_SNAPSHOT: "snapshotted",
         }.get(job.get("operation"))
 
-    @staticmethod
-    def _is_away(domain: Any, scope: str, error: Any) -> bool:
-        """Whether a write failed because there is no such scope any more."""
-        if error.get_error_code() not in _GONE:
-            return False
+    def _away(self, domain: Any, nic: Nic, scope: str, error: Any) -> str | None:
+        """Return what went away, where that is why a write failed: the NIC, or all of the scope; None otherwise."""
+        if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
+            return None
+        gone = f"the {SCOPE_NAMES[scope]} went away"
         try:
-            return not (domain.isActive() if scope == "live" else domain.isPersistent())
-        except libvirt.libvirtError as gone:
-            return bool(gone.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+            if not (domain.isActive() if scope == "live" else domain.isPersistent()):
+                return gone
+            there = _has(self._read(domain, {scope}), scope, nic.mac)
+        except libvirt.libvirtError as again:
+            return gone if again.get_error_code() in _GONE else None
+        return None if there else f"it was taken from the {SCOPE_NAMES[scope]}"
 
     def _take_back(self, domain: Any, change: Change, tried: list[str]) -> tuple[str, bool]:
         """Set the scopes that were tried to what they had; return a sentence on what stands, and whether anything does.
@@ -389,6 +396,10 @@ def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> lis
         # A task for each item would cost more than many an item.
         parts = pool.map(lambda start: [function(item) for item in items[start::READERS]], range(READERS))
         return [result for part in parts for result in part]
+
+
+def _has(domain: Domain, scope: str, mac: str) -> bool:
+    return any(nic.mac == mac for nic in domain.nics.get(scope, ()))
 
 
 def _scopes(running: bool, persistent: bool) -> set[str]:

@@ -421,7 +421,7 @@ interfaces:
 notes:
   description:
     - What came in between, a sentence each. Guests that were shut off, undefined or started while this ran, or are
-      being migrated, saved or dumped.
+      being migrated, saved or dumped, and NICs that were unplugged.
     - Such a NIC is left as it is, but the definition of a guest that was shut off has what is wanted. Empty in check
       mode.
   returned: with O(policies)

@@ -22,7 +22,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, HostError, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 libvirt = pytest.importorskip("libvirt")
@@ -341,6 +341,20 @@ def test_one_nic_that_fails_does_not_keep_the_others(guest: Any) -> None:
     assert made == [good]
     assert len(failures) == 1
     assert own(host)["live"] == NEW
+
+
+def test_a_nic_that_is_taken_before_it_is_written_is_no_failure_of_a_host(guest: Any) -> None:
+    host = Host("test:///default")
+    good = change_of(host, live=NEW, config=NEW)
+    taken = replace(good, nic=replace(good.nic, mac="52:54:00:00:00:99"))
+    made, (away,) = host.converge([taken, good], lenient=True)
+    assert made == [good]
+    assert isinstance(away, Away)
+    assert not away.stands
+    assert str(away) == (
+        "Domain 'web', NIC 52:54:00:00:00:99 (testnet0, bridge): it was taken from the persistent definition and it "
+        "was taken from the running guest before it was written."
+    )
 
 
 def test_a_domain_that_vanishes_before_it_is_written(guest: Any) -> None:
