@@ -456,7 +456,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     if module._diff:
         result["diff"] = diff(outcome.changes)
     if outcome.failures:
-        result["msg"] = " ".join(str(failure) for failure in outcome.failures)
+        result["msg"] = str(Refused([str(failure) for failure in outcome.failures]))
     return result
 
 
