@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import fnmatch
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,52 +20,17 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
     FindNetwork,
     enumerated,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain
+from ansible_collections.virtnet.qos.plugins.module_utils._nic_match import Match, parse_match
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-
-DOMAIN_KEYS = ("domain", "title", "metadata")
-
-
-@dataclass(frozen=True)
-class Globs:
-    """Some globs (case-sensitive, as of fnmatch.fnmatchcase), of which any has to fit."""
-
-    # Those without a wildcard. Among a thousand policies nearly all are for one guest or one MAC.
-    exact: frozenset[str]
-    wild: re.Pattern[str] | None
-
-    def fit(self, text: str | None) -> bool:
-        """Whether one of them fits the text. None fits what is not there."""
-        return text is not None and (text in self.exact or bool(self.wild and self.wild.match(text)))
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is wanted of the NICs that all of its globs fit."""
+    """What is wanted of the NICs that it matches."""
 
     wanted: Wanted
-    of_domain: Mapping[str, Globs]
-    of_nic: Mapping[str, Globs]
-
-    def fits_domain(self, name: str, about: About) -> bool:
-        """Whether what it says of domains fits this one."""
-        facts = {"domain": (name,), "title": (about.title,), "metadata": about.metadata}
-        return all(any(map(globs.fit, facts[key])) for key, globs in self.of_domain.items())
-
-    def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
-        """Whether what it says of NICs fits this one."""
-        return all(globs.fit(_fact(key, nic, find_network)) for key, globs in self.of_nic.items())
-
-
-def _fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
-    """Return what a NIC has, be it by its network: the default portgroup, and the bridge of guests that are off."""
-    own: str | None = getattr(nic, key)
-    if own is not None or nic.network is None:
-        return own
-    network = find_network(nic.network)
-    if network is None:
-        return None
-    return network.bridge if key == "bridge" else network.portgroup_of(nic)
+    match: Match
 
 
 def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) -> list[Policy]:
@@ -75,36 +38,9 @@ def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) ->
     policies = []
     for index, element in enumerate(elements):
         path = f"policies[{index}]"
-        match = _parse_match(element["match"], problems, path)
-        of_domain = {key: globs for key, globs in match.items() if key in DOMAIN_KEYS}
-        of_nic = {key: globs for key, globs in match.items() if key not in DOMAIN_KEYS}
-        policies.append(Policy(parse_wanted(element, problems, f"{path}.", index), of_domain, of_nic))
+        match = parse_match(element["match"], problems, f"{path}.match")
+        policies.append(Policy(parse_wanted(element, problems, f"{path}.", index), match))
     return policies
-
-
-def _parse_match(options: Mapping[str, list[str] | None], problems: Problems, path: str) -> dict[str, Globs]:
-    named = {key: globs for key, globs in options.items() if globs is not None}
-    if not named:
-        rule = "a match that names nothing would be for every NIC of the host"
-        problems.add(f"{path}.match", None, rule, 'write domain: "*" if that is meant')
-    return {key: _parse_globs(globs, problems, f"{path}.match.{key}") for key, globs in named.items()}
-
-
-def _parse_globs(globs: list[str], problems: Problems, option: str) -> Globs:
-    # libvirt knows MACs in any case, and shows them in lower case.
-    texts = [glob.lower() for glob in globs] if option.endswith(".mac") else globs
-    if not all(texts):
-        problems.add(option, globs, "an empty glob fits nothing", "give a name or a glob, or drop the key")
-    if not texts:
-        problems.add(option, globs, "an empty list fits nothing", "give a name or a glob, or drop the key")
-    wild = [text for text in texts if re.search(r"[*?[]", text)]
-    try:
-        pattern = re.compile("|".join(map(fnmatch.translate, wild))) if wild else None
-    except re.error:
-        # Python before 3.11 does not take a range whose ends are the wrong way round.
-        problems.add(option, globs, "a range in it has its ends the wrong way round", "write it as in [a-z]")
-        pattern = None
-    return Globs(frozenset(texts) - frozenset(wild), pattern)
 
 
 class Policies:
@@ -115,7 +51,7 @@ class Policies:
         self._by_name: dict[str, list[int]] = {}
         self._others: list[int] = []
         for index, policy in enumerate(policies):
-            globs = policy.of_domain.get("domain")
+            globs = policy.match.of_domain.get("domain")
             if globs is None or globs.wild:
                 self._others.append(index)
             else:
@@ -125,7 +61,7 @@ class Policies:
     @property
     def metadata(self) -> bool:
         """Whether a policy asks for metadata."""
-        return any("metadata" in policy.of_domain for policy in self._policies)
+        return any(policy.match.metadata for policy in self._policies)
 
     @property
     def floors(self) -> bool:
@@ -134,16 +70,14 @@ class Policies:
 
     def concern(self, name: str) -> bool:
         """Whether some policy can be for a NIC of the domain with this name."""
-        return any(
-            globs is None or globs.fit(name)
-            for index in (*self._by_name.get(name, ()), *self._others)
-            for globs in (self._policies[index].of_domain.get("domain"),)
-        )
+        candidates = (*self._by_name.get(name, ()), *self._others)
+        return any(self._policies[index].match.concerns(name) for index in candidates)
 
     def _of(self, domain: Domain, scope: str) -> list[Policy]:
         about = domain.about.get(scope, About())
         candidates = sorted((*self._by_name.get(domain.name, ()), *self._others))
-        return [self._policies[index] for index in candidates if self._policies[index].fits_domain(domain.name, about)]
+        policies = [self._policies[index] for index in candidates]
+        return [policy for policy in policies if policy.match.fits_domain(domain.name, about)]
 
     def claim(self, domains: Iterable[Domain], find_network: FindNetwork, problems: Problems) -> list[Claim]:
         """Return the NICs that policies are for; where a MAC is not unique in its domain, that is a problem.
@@ -157,7 +91,7 @@ class Policies:
             for scope, nics in domain.nics.items():
                 policies = self._of(domain, scope)
                 for nic in nics if policies else ():
-                    policy = next((policy for policy in policies if policy.fits_nic(nic, find_network)), None)
+                    policy = next((policy for policy in policies if policy.match.fits_nic(nic, find_network)), None)
                     if policy:
                         claim = claimed.setdefault(nic.mac, Claim(domain, {}, {}))
                         claim.nics[scope] = nic
@@ -190,9 +124,9 @@ class Policies:
             by.get((domain.uuid, scope, nic.mac))
             for domain in domains
             for scope, nics in domain.nics.items()
-            if policy.fits_domain(domain.name, domain.about.get(scope, About()))
+            if policy.match.fits_domain(domain.name, domain.about.get(scope, About()))
             for nic in nics
-            if policy.fits_nic(nic, find_network)
+            if policy.match.fits_nic(nic, find_network)
         )
         return {index for index in claimed if index is not None}
 

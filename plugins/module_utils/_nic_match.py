@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Which NICs of a host are meant: globs over what NICs, and the domains they are of, are known by."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import FindNetwork
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+
+DOMAIN_KEYS = ("domain", "title", "metadata")
+NIC_KEYS = ("network", "portgroup", "bridge", "mac")
+
+
+@dataclass(frozen=True)
+class Globs:
+    """Some globs (case-sensitive, as of fnmatch.fnmatchcase), of which any has to fit."""
+
+    # Those without a wildcard. Among a thousand policies nearly all are for one guest or one MAC.
+    exact: frozenset[str]
+    wild: re.Pattern[str] | None
+
+    def fit(self, text: str | None) -> bool:
+        """Whether one of them fits the text. None fits what is not there."""
+        return text is not None and (text in self.exact or bool(self.wild and self.wild.match(text)))
+
+
+@dataclass(frozen=True)
+class Match:
+    """The NICs that all of these globs fit."""
+
+    of_domain: Mapping[str, Globs]
+    of_nic: Mapping[str, Globs]
+
+    @property
+    def metadata(self) -> bool:
+        """Whether it asks for metadata."""
+        return "metadata" in self.of_domain
+
+    def concerns(self, name: str) -> bool:
+        """Whether it can be for a NIC of the domain with this name."""
+        globs = self.of_domain.get("domain")
+        return globs is None or globs.fit(name)
+
+    def fits_domain(self, name: str, about: About) -> bool:
+        """Whether what it says of domains fits this one."""
+        facts = {"domain": (name,), "title": (about.title,), "metadata": about.metadata}
+        return all(any(map(globs.fit, facts[key])) for key, globs in self.of_domain.items())
+
+    def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
+        """Whether what it says of NICs fits this one."""
+        return all(globs.fit(fact(key, nic, find_network)) for key, globs in self.of_nic.items())
+
+
+def fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
+    """Return what a NIC has, be it by its network: the default portgroup, and the bridge of guests that are off."""
+    own: str | None = getattr(nic, key)
+    if own is not None or nic.network is None:
+        return own
+    network = find_network(nic.network)
+    if network is None:
+        return None
+    return network.bridge if key == "bridge" else network.portgroup_of(nic)
+
+
+def parse_match(options: Mapping[str, list[str] | None], problems: Problems, option: str) -> Match:
+    """Read the option that says which NICs; everything that is wrong with it is added to ``problems``."""
+    named = {key: globs for key, globs in options.items() if globs is not None}
+    if not named:
+        rule = "a match that names nothing would be for every NIC of the host"
+        problems.add(option, None, rule, 'write domain: "*" if that is meant')
+    match = {key: _parse_globs(globs, problems, f"{option}.{key}") for key, globs in named.items()}
+    of_domain = {key: globs for key, globs in match.items() if key in DOMAIN_KEYS}
+    return Match(of_domain, {key: globs for key, globs in match.items() if key in NIC_KEYS})
+
+
+def _parse_globs(globs: list[str], problems: Problems, option: str) -> Globs:
+    # libvirt knows MACs in any case, and shows them in lower case.
+    texts = [glob.lower() for glob in globs] if option.endswith(".mac") else globs
+    if not all(texts):
+        problems.add(option, globs, "an empty glob fits nothing", "give a name or a glob, or drop the key")
+    if not texts:
+        problems.add(option, globs, "an empty list fits nothing", "give a name or a glob, or drop the key")
+    wild = [text for text in texts if re.search(r"[*?[]", text)]
+    try:
+        pattern = re.compile("|".join(map(fnmatch.translate, wild))) if wild else None
+    except re.error:
+        # Python before 3.11 does not take a range whose ends are the wrong way round.
+        problems.add(option, globs, "a range in it has its ends the wrong way round", "write it as in [a-z]")
+        pattern = None
+    return Globs(frozenset(texts) - frozenset(wild), pattern)
