@@ -21,6 +21,7 @@ NEWTCLASS, DELTCLASS, GETTCLASS = 40, 41, 42
 NEWTFILTER, DELTFILTER, GETTFILTER = 44, 45, 46
 REQUEST, ACK, ECHO, EXCLUSIVE, DUMP, CREATE = 0x1, 0x4, 0x8, 0x200, 0x300, 0x400
 ROOT, INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
+INGRESS_FILTERS = 0xFFFFFFF2  # the parent of filters of ingress and of clsact alike (ingress_tcf_block())
 KIND, OPTIONS, STATS, STATS2, CHAIN = 1, 2, 3, 7, 11
 
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr

@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The only file that talks to netlink: reads a device's tree, and carries out the steps of a plan.
+"""The only file that talks to netlink: reads a device's tree or its limits, and carries out the steps of a plan.
 
 The socket is our own. Those of pyroute2 0.7 to 0.9 are too different (one repeats EBUSY for nine seconds, another runs
 an event loop, all drop answers of a batch that fails in the middle), and importing it takes longer than all else here.
@@ -25,7 +25,7 @@ from dataclasses import replace
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters, counters_of
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import GETLINK, Link, link_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import GETLINK, Link, devices, link_of
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_filters import lifter
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     ACK,
@@ -34,6 +34,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     GETQDISC,
     GETTCLASS,
     GETTFILTER,
+    INGRESS_FILTERS,
     ROOT,
     Message,
     attributes,
@@ -44,6 +45,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     text,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_leaves import packet_of
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Roots, limits_of, roots_by_device
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_messages import (
     as_made,
     counters_by_class,
@@ -274,6 +276,28 @@ class Tc:
 def roots() -> dict[int, tuple[str, int]]:
     """Return the kind and the major of the root qdisc of each device that was given one, by the device's index."""
     return roots_of(Route().dump(GETQDISC))
+
+
+def limits(names: Collection[str], bridges: Collection[str]) -> dict[str, Limits]:
+    """Return what limits these devices, by their names; those that are not there, or not all the time, are left out.
+
+    One dump gives the qdiscs of all devices. Classes and filters the kernel tells only of the device that is named
+    (tc_dump_tclass(), tc_dump_tfilter()), so they are asked for only where a qdisc has some. The filters of what is
+    sent are of interest on ``bridges`` only.
+    """
+    route, found = Route(), {}
+    there = {name: index for name, index in devices().items() if name in names or name in bridges}
+    roots = roots_by_device(route.dump(GETQDISC))
+    for name, index in there.items():
+        root = roots.get(index, Roots())
+        # Named, so that the kernel does not look into the queue below the class, too.
+        classes = route.dump(GETTCLASS, index, root.htb) if root.htb else []
+        sent = route.dump(GETTFILTER, index, root.htb) if root.htb and name in bridges else []
+        received = route.dump(GETTFILTER, index, INGRESS_FILTERS) if root.ingress else []
+        found[name] = limits_of(root, classes, sent, received)
+    # The name may be another device's by now, and a dump says nothing of a device that is gone.
+    still = devices()
+    return {name: each for name, each in found.items() if still.get(name) == there[name]}
 
 
 def acknowledgement(number: int, flags: int, body: bytes) -> tuple[int, str] | None:

@@ -13,7 +13,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import Mess
 
 def recorded(name: str) -> dict[str, list[Message]]:
     """Return what a kernel told of a scenario; see record.py."""
-    parts: dict[str, list[Message]] = {"qdisc": [], "class": [], "filter": [], "link": []}
+    parts: dict[str, list[Message]] = {"qdisc": [], "class": [], "filter": [], "received": [], "link": []}
     for line in (Path(__file__).parent / f"recorded/{name}.hex").read_text(encoding="ascii").splitlines():
         part, _space, text = line.partition(" ")
         message = tc_message(bytes.fromhex(text)) if part in parts else None
