@@ -31,6 +31,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     About,
     Domain,
     Network,
+    NetworkByScope,
     Nic,
     nic_without_bandwidth,
     read_domain,
@@ -99,19 +100,27 @@ def check_uri(uri: str, problems: Problems) -> None:
 class Host:
     """A connection to libvirt, for the whole run of a module.
 
-    Every method raises `HostError` where libvirt refuses.
+    With ``read_only`` it is one that every user of the host may make, unless its polkit was told otherwise, and that
+    no change goes through. Every method raises `HostError` where libvirt refuses.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, read_only: bool = False) -> None:
         self._uri = uri
         self._networks: dict[str, Network | None] = {}
         self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with _explained(f"Connecting to {uri}"):
-            self._connection = libvirt.open(uri)
+            self._connection = libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
             # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
             self._policer_stays = self._connection.getLibVersion() >= 12_004_000
+
+    @property
+    def here(self) -> bool:
+        """Whether the daemon runs on this host, so that its guests' devices are this kernel's."""
+        # Not the option, which can be an alias.
+        uri = urlsplit(self._connection.getURI())
+        return not uri.hostname and uri.scheme.partition("+")[2] in ("", "unix")
 
     def domain(self, name: str) -> Domain:
         """Return the domain with this name or UUID."""
@@ -147,6 +156,27 @@ class Host:
         with _explained(f"Listing the domains on {self._uri}"):
             active = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         return [domain.name for domain in domains if not domain.running and domain.uuid in active]
+
+    def networks(self) -> list[NetworkByScope]:
+        """Return the virtual networks of the host, sorted by name; those that go meanwhile are not in it."""
+        with _explained(f"Listing the networks on {self._uri}"):
+            handles = self._connection.listAllNetworks()
+        found = [each for each in map(self._network_by_scope, handles) if each.scopes]
+        self._networks.update({each.name: each.now for each in found})
+        return sorted(found, key=lambda each: each.name)
+
+    def _network_by_scope(self, handle: Any) -> NetworkByScope:
+        scopes: dict[str, Network] = {}
+        with _explained(f"Reading network '{handle.name()}' on {self._uri}"):
+            try:
+                if handle.isActive():
+                    scopes["live"] = read_network(handle.XMLDesc(0))
+                if handle.isPersistent():
+                    scopes["config"] = read_network(_defined(handle))
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
+                    raise
+        return NetworkByScope(handle.name(), scopes)
 
     def network(self, name: str) -> Network | None:
         """Return a virtual network as it is running (what a NIC is plugged into); None where there is none."""
@@ -400,6 +430,18 @@ def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> lis
 
 def _has(domain: Domain, scope: str, mac: str) -> bool:
     return any(nic.mac == mac for nic in domain.nics.get(scope, ()))
+
+
+def _defined(network: Any) -> str:
+    """Return the XML of a network's persistent definition."""
+    try:
+        xml: str = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
+    except libvirt.libvirtError as error:
+        # libvirt's test driver has only one
+        if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+            raise
+        xml = network.XMLDesc(0)
+    return xml
 
 
 def _scopes(running: bool, persistent: bool) -> set[str]:

@@ -116,6 +116,19 @@ class Network:
 
 
 @dataclass(frozen=True)
+class NetworkByScope:
+    """A virtual network by scope: ``live`` where it is active, ``config`` where it has a persistent definition."""
+
+    name: str
+    scopes: Mapping[str, Network]
+
+    @property
+    def now(self) -> Network:
+        """What a NIC is plugged into: the network as it runs, or else as it is defined."""
+        return self.scopes.get("live") or self.scopes["config"]
+
+
+@dataclass(frozen=True)
 class DomainXml:
     """What the XML of a domain says. ``own`` of a NIC is what is shown; who knows better replaces it."""
 
