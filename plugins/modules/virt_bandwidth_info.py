@@ -1,0 +1,484 @@
+#!/usr/bin/python
+#
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: virt_bandwidth_info
+short_description: Show the bandwidth of the NICs and virtual networks of a libvirt host, and what the kernel enforces
+version_added: 0.1.0
+description:
+  - Returns, for each NIC of each domain, the bandwidth of its own, that of its portgroup, and the one that is in
+    effect, in the running guest and in its persistent definition, with the directions in which the two differ.
+  - For running guests, returns also what the kernel does on the tap or macvtap device of the NIC, and whether that is
+    what libvirt says. So a NIC is seen whose definition promises what nobody enforces.
+  - For each virtual network, returns its own bandwidth, what the kernel does on its bridge, its portgroups, and what
+    of its inbound bandwidth is guaranteed to guests by floors.
+  - Reads a whole host at once, and changes nothing.
+extends_documentation_fragment:
+  - virtnet.qos._attributes.info
+  - virtnet.qos._libvirt
+options:
+  match:
+    description:
+      - Which NICs to return, in the form of O(virtnet.qos.virt_iface_bandwidth#module:policies[].match). All keys that
+        are given have to fit, and of each at least one glob.
+      - A NIC is returned as a whole when it fits in the running guest or in the persistent definition.
+      - Networks are then returned only where a NIC that is returned is on them.
+      - When omitted, all NICs and networks of the host are returned.
+    type: dict
+    suboptions:
+      domain:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.domain).
+        type: list
+        elements: str
+      network:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.network).
+        type: list
+        elements: str
+      portgroup:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.portgroup).
+        type: list
+        elements: str
+      bridge:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.bridge).
+        type: list
+        elements: str
+      mac:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.mac).
+        type: list
+        elements: str
+      title:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.title).
+        type: list
+        elements: str
+      metadata:
+        description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.metadata).
+        type: list
+        elements: str
+notes:
+  - The connection to libvirt is a read-only one. libvirt refuses nothing of what is asked on it, so the user needs
+    neither root nor the group libvirt, unless polkit on the host was told otherwise. Nor does the kernel ask for any
+    privilege.
+  - Directions are seen from the guest. On a tap device of the host they are the other way round, on a macvtap device
+    they are not.
+  - The kernel is asked after libvirt. What is changed in between may be shown as not agreeing.
+  - The kernel that is asked is that of the host where the module runs, in its network namespace. What libvirt on
+    another host has done (O(uri) with a host name) is not known to it.
+  - A NIC takes about 900 bytes of the result. Where a thousand of them are too much for the log of a job, use O(match).
+seealso:
+  - module: virtnet.qos.virt_iface_bandwidth
+  - module: virtnet.qos.tc_hfsc_info
+author:
+  - The virtnet.qos authors (@virtnet)
+"""
+
+EXAMPLES = r"""
+- name: See what there is on the whole host
+  virtnet.qos.virt_bandwidth_info:
+  register: there
+
+- name: Name the NICs whose limits are not enforced as libvirt says
+  ansible.builtin.debug:
+    msg: "{{ item.domain }} {{ item.mac }} has {{ item.live.effective }}, the kernel does {{ item.enforced }}"
+  loop: "{{ there.interfaces | selectattr('enforced') }}"
+  loop_control:
+    label: "{{ item.mac }}"
+  when: false in [item.enforced.inbound.agrees, item.enforced.outbound.agrees]
+
+- name: Name the guests that would have other limits after their next start
+  ansible.builtin.debug:
+    msg: "{{ there.interfaces | selectattr('drift') | map(attribute='domain') | unique }}"
+
+- name: Look at the NICs of some guests on a network, and at what the network has left to guarantee
+  virtnet.qos.virt_bandwidth_info:
+    match:
+      domain: db*
+      network: limited
+  register: databases
+
+- name: Show it
+  ansible.builtin.debug:
+    msg: "{{ databases.networks[0].floors.left }} of {{ databases.networks[0].live.inbound.average }} can be guaranteed"
+"""
+
+RETURN = r"""
+interfaces:
+  description: The NICs, sorted by the names of their domains.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    domain:
+      description: Name of the domain.
+      type: str
+      sample: web1
+    mac:
+      description: MAC address of the NIC, in lower case.
+      type: str
+      sample: "52:54:00:6b:3c:58"
+    target:
+      description: Its device on the host. Null where the domain is shut off and the device has no fixed name.
+      type: str
+      sample: vnet3
+    alias:
+      description: Its alias. Null where it has none.
+      type: str
+      sample: net0
+    type:
+      description: Its type, in the running guest what it turned out to be.
+      type: str
+      sample: network
+    network:
+      description: The virtual network that it is on. Null where it is on none.
+      type: str
+      sample: prod
+    portgroup:
+      description: The portgroup of that network that it is in, be it because it is the default one. Null without one.
+      type: str
+      sample: web
+    bridge:
+      description: The bridge that it is on, be it through a virtual network. Null where it is on none.
+      type: str
+      sample: virbr0
+    running:
+      description: Whether the domain is running.
+      type: bool
+      sample: true
+    live:
+      description:
+        - What it has in the running guest. Null where the domain is shut off, and where the running guest has no such
+          NIC.
+      type: dict
+      contains: &scope
+        own:
+          description: What it has of its own. This replaces a portgroup's in both directions.
+          type: dict
+          contains: &bandwidth
+            inbound:
+              description: What the guest receives.
+              type: dict
+              contains: &limit
+                average:
+                  description: The rate, or V(unlimited).
+                  type: str
+                  sample: 8mbit
+                peak:
+                  description: The highest rate.
+                  returned: when it has one
+                  type: str
+                  sample: 16mbit
+                burst:
+                  description: The amount that may pass at peak rate.
+                  returned: when it has one
+                  type: str
+                  sample: 128KiB
+                floor:
+                  description: The rate that is guaranteed. Only of a NIC, and only in its inbound direction.
+                  returned: when it has one
+                  type: str
+                  sample: 1.6mbit
+            outbound:
+              description: What the guest sends.
+              type: dict
+              contains: *limit
+        portgroup:
+          description: What the portgroup gives today to a NIC without a bandwidth of its own. Null without a portgroup.
+          type: dict
+          contains: *bandwidth
+        effective:
+          description:
+            - What holds. In the running guest this is what its portgroup had when it was plugged in, which can be
+              something else than the portgroup has today.
+          type: dict
+          contains: *bandwidth
+    config:
+      description: What it has in the persistent definition, that is from the next start on. Null where it is not in it.
+      type: dict
+      contains: *scope
+    drift:
+      description:
+        - The directions in which the effective bandwidth of the running guest differs from that of the persistent
+          definition. Empty where the NIC is not in both.
+      type: list
+      elements: str
+      sample:
+        - outbound
+    enforced:
+      description: What the kernel does with the device of a running guest. Null where that has no such NIC.
+      type: dict
+      contains: &enforced
+        inbound:
+          description: What the guest receives.
+          type: dict
+          contains: &shape
+            average:
+              description: The rate, or V(unlimited). Null where that is not known.
+              type: str
+              sample: 8mbit
+            peak:
+              description: The highest rate.
+              returned: when it is another one
+              type: str
+              sample: 16mbit
+            burst:
+              description:
+                - The amount that may pass at once, in whole bytes. Where none was asked for, C(tc) or libvirt chose it.
+              returned: when there is a rate
+              type: str
+              sample: 128KiB
+            floor:
+              description: The rate that the bridge of the network guarantees. Only of a NIC, and only inbound.
+              returned: when it guarantees one
+              type: str
+              sample: 1.6mbit
+            agrees:
+              description:
+                - Whether this is what libvirt says, for a NIC the effective bandwidth of the running guest. Null where
+                  that cannot be known.
+                - Rates have to be exactly the same. A burst, if libvirt has one, may differ by what passes in about a
+                  microsecond, since C(tc) tells the kernel the time that it takes.
+                - A peak is left out of account where the device polices, that is outbound on a tap and inbound on a
+                  macvtap, because libvirt ignores it there.
+                - V(false) also where libvirt shows a limit for a NIC of a type that it does not limit.
+              type: bool
+              sample: true
+        outbound:
+          description: What the guest sends.
+          type: dict
+          contains: *shape
+        note:
+          description: Why something is not known, or not as libvirt says.
+          returned: when there is something to say
+          type: str
+          sample: Open vSwitch limits its ports itself
+  sample:
+    - domain: web1
+      mac: "52:54:00:6b:3c:58"
+      target: vnet3
+      alias: net0
+      type: network
+      network: prod
+      portgroup: web
+      bridge: virbr0
+      running: true
+      live:
+        own:
+          inbound:
+            average: unlimited
+          outbound:
+            average: unlimited
+        portgroup:
+          inbound:
+            average: 8mbit
+            peak: 16mbit
+            burst: 128KiB
+          outbound:
+            average: unlimited
+        effective:
+          inbound:
+            average: 8mbit
+            peak: 16mbit
+            burst: 128KiB
+          outbound:
+            average: unlimited
+      config:
+        own:
+          inbound:
+            average: unlimited
+          outbound:
+            average: 4mbit
+        portgroup:
+          inbound:
+            average: 8mbit
+            peak: 16mbit
+            burst: 128KiB
+          outbound:
+            average: unlimited
+        effective:
+          inbound:
+            average: unlimited
+          outbound:
+            average: 4mbit
+      drift:
+        - inbound
+        - outbound
+      enforced:
+        inbound:
+          average: 8mbit
+          peak: 16mbit
+          burst: 128KiB
+          agrees: true
+        outbound:
+          average: unlimited
+          agrees: true
+networks:
+  description: The virtual networks, sorted by name.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      sample: prod
+    active:
+      description: Whether it is active.
+      type: bool
+      sample: true
+    forward:
+      description: Its forward mode, V(none) where it has none.
+      type: str
+      sample: nat
+    bridge:
+      description: Its bridge. Null where it has none.
+      type: str
+      sample: virbr0
+    live:
+      description:
+        - What it has of its own while it is active. libvirt keeps this as it was when the network was started. Null
+          where it is not active.
+      type: dict
+      contains: *bandwidth
+    config:
+      description: What it has in its persistent definition. Null where it has none.
+      type: dict
+      contains: *bandwidth
+    drift:
+      description: The directions in which the two differ. Empty where it has not both.
+      type: list
+      elements: str
+      sample: []
+    enforced:
+      description:
+        - What the kernel does on its bridge. Null where it is not active, and where it has no bridge.
+        - Here RV(ignore:agrees) is about the persistent definition, if there is one, since a bridge can be changed
+          without libvirt's running network knowing.
+      type: dict
+      contains: *enforced
+    floors:
+      description: What of its inbound bandwidth is guaranteed to guests.
+      type: dict
+      contains:
+        used:
+          description: The sum of the floors of all running NICs on it.
+          type: str
+          sample: 1.6mbit
+        left:
+          description:
+            - What libvirt would still let be guaranteed. That is the inbound peak of the network, or its average if it
+              has no peak, less what is used; V(0bit) where more is used.
+            - Null where it has no inbound average, and so cannot guarantee anything.
+          type: str
+          sample: 38.4mbit
+    portgroups:
+      description: Its portgroups.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Its name.
+          type: str
+          sample: web
+        default:
+          description: Whether NICs that name no portgroup are in it.
+          type: bool
+          sample: false
+        live:
+          description: What it gives while the network is active. Null where it is not there.
+          type: dict
+          contains: *bandwidth
+        config:
+          description: What it gives by the persistent definition of the network. Null where it is not there.
+          type: dict
+          contains: *bandwidth
+        drift:
+          description: The directions in which the two differ. Empty where it is not in both.
+          type: list
+          elements: str
+          sample: []
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import (
+    Seen,
+    interface_info,
+    network_info,
+    seen,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import (
+    LIBVIRT_IMPORT_ERROR,
+    Host,
+    HostError,
+    check_uri,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR, NetworkByScope
+from ansible_collections.virtnet.qos.plugins.module_utils._nic_match import DOMAIN_KEYS, NIC_KEYS, parse_match
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, limits
+
+
+def look(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Parse, read what libvirt says, read what the kernel does, and return both."""
+    problems = Problems()
+    check_uri(options["uri"], problems)
+    match = None if options["match"] is None else parse_match(options["match"], problems, "match")
+    problems.refuse_if_any()
+    host = Host(options["uri"], read_only=True)
+    networks = host.networks()
+    # Floors add up over all domains; otherwise those that are not meant need not be read.
+    floors = any(each.now.bandwidth.inbound.cap for each in networks)
+    concern = match.concerns if match and not floors else None
+    domains = host.domains(SCOPES, concern, bool(match and match.metadata))
+    nics = seen(domains, match, host.network)
+    if match:
+        names = {nic.network for each in nics for nic in each.nics.values()}
+        networks = [each for each in networks if each.name in names]
+    kernel = ask(nics, networks) if host.here else Kernel(unknown="libvirt runs on another host")
+    return {
+        "interfaces": [interface_info(each, host.network, kernel) for each in nics],
+        "networks": [network_info(each, domains, kernel) for each in networks],
+    }
+
+
+def ask(nics: Iterable[Seen], networks: Iterable[NetworkByScope]) -> Kernel:
+    """Return what the kernel says of the devices of running guests and the bridges of active networks."""
+    targets = {each.nics["live"].target or "" for each in nics if "live" in each.nics}
+    bridges = {each.now.bridge or "" for each in networks if "live" in each.scopes}
+    try:
+        return Kernel(limits(targets, bridges))
+    except (TcError, OSError) as error:
+        return Kernel(unknown=f"the kernel could not be asked: {error}")
+
+
+def main() -> None:
+    """Run the module."""
+    globs = {"type": "list", "elements": "str"}
+    module = AnsibleModule(
+        argument_spec={
+            "uri": {"type": "str", "default": "qemu:///system"},
+            "match": {"type": "dict", "options": dict.fromkeys((*DOMAIN_KEYS, *NIC_KEYS), globs)},
+        },
+        supports_check_mode=True,
+    )
+    for library, missing in (("libvirt-python", LIBVIRT_IMPORT_ERROR), ("lxml", LXML_IMPORT_ERROR)):
+        if missing:
+            module.fail_json(msg=missing_required_lib(library), exception=missing)
+    try:
+        found = look(module.params)
+    except (Refused, HostError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()
