@@ -160,7 +160,14 @@ class Host:
     def networks(self) -> list[NetworkByScope]:
         """Return the virtual networks of the host, sorted by name; those that go meanwhile are not in it."""
         with _explained(f"Listing the networks on {self._uri}"):
-            handles = self._connection.listAllNetworks()
+            try:
+                handles = self._connection.listAllNetworks()
+            except libvirt.libvirtError as error:
+                # A host of bridges only may do without libvirt's network driver, or without its daemon's socket.
+                missing = error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
+                if not missing and error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                    raise
+                handles = []
         found = [each for each in map(self._network_by_scope, handles) if each.scopes]
         self._networks.update({each.name: each.now for each in found})
         return sorted(found, key=lambda each: each.name)

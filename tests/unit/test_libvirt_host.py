@@ -117,6 +117,50 @@ def test_a_file_of_domains_and_networks(tmp_path: Path) -> None:
     assert host.network("nope") is None
 
 
+@pytest.mark.parametrize(
+    ("code", "number", "none"),
+    [
+        (libvirt.VIR_ERR_NO_SUPPORT, -1, True),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, errno.ENOENT, True),
+        (libvirt.VIR_ERR_SYSTEM_ERROR, errno.EACCES, False),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, -1, False),
+    ],
+)
+def test_a_host_without_virtual_networks(code: int, number: int, none: bool) -> None:
+    class Connection:
+        def listAllNetworks(self) -> list[Any]:  # noqa: N802, libvirt's name
+            error = libvirt.libvirtError("it failed")
+            error.err = (code, 19, "it failed", 2, "%s", "it failed", None, number, -1)
+            raise error
+
+    host = Host("test:///default", read_only=True)
+    host._connection = Connection()
+    if none:
+        assert host.networks() == []
+    else:
+        with pytest.raises(HostError, match="Listing the networks on test:///default failed: it failed"):
+            host.networks()
+
+
+def test_a_network_that_is_undefined_while_it_is_read() -> None:
+    class Network:
+        def name(self) -> str:
+            return "brief"
+
+        def isActive(self) -> bool:  # noqa: N802, libvirt's name
+            error = libvirt.libvirtError("it is gone")
+            error.err = (libvirt.VIR_ERR_NO_NETWORK, 19, "it is gone", 2, "%s", "it is gone", None, -1, -1)
+            raise error
+
+    class Connection:
+        def listAllNetworks(self) -> list[Any]:  # noqa: N802, libvirt's name
+            return [Network()]
+
+    host = Host("test:///default", read_only=True)
+    host._connection = Connection()
+    assert host.networks() == []
+
+
 def test_a_change_is_written_where_it_says_and_nowhere_else(guest: Any) -> None:
     host = Host("test:///default")
     change = change_of(host, live=NEW)
