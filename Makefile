@@ -8,10 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint build unit sanity kernel lab molecule host_qos faults
+LAYERS := lint build unit sanity kernel lab molecule host_qos
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench bench-confirm all-faults $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench bench-confirm faults $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,7 +33,6 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
-faults: venv ## Some of what can go wrong while a change waits to be confirmed, in the host lab
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
@@ -41,7 +40,7 @@ bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel
 bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/confirm.py --json .cache/benchmark_confirm.json
 
-all-faults: venv ## All of it, and a table of what was found (about a quarter of an hour)
+faults: venv ## What goes wrong while a change waits to be confirmed, and a table of what was found, in the host lab (about a quarter of an hour)
 	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
 
 $(LAYERS):

@@ -58,7 +58,6 @@ def molecule(layer: str, name: str, scenario: str) -> Check:
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 MYPY = (str(BIN / "mypy"), "--cache-dir", ".cache/mypy")
-SOME_FAULTS = "changed or persisting or strangled"  # all take a quarter of an hour: make all-faults
 CHECKS = [
     Check("lint", "ruff check", ("ruff", "check", "--no-cache", "."), ran=r"(All checks passed)"),
     Check("lint", "ruff format", ("ruff", "format", "--no-cache", "--check", "."), ran=r"(\d+ files) already"),
@@ -98,14 +97,12 @@ CHECKS = [
     pytest("lab", "pytest tests/lab", "tests/lab"),
     molecule("molecule", "molecule: site", "default"),
     molecule("host_qos", "molecule: host_qos", "host_qos"),
-    pytest("faults", "pytest tests/faults", "tests/faults", "-n", "2", "--dist", "each", "-k", SOME_FAULTS),
 ]
 # What runs side by side: in each line lanes of layers, on a machine of two processors.
 SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("lint", "build", "unit", "sanity"), ("lab",)],
     [("kernel",), ("molecule",)],
     [("host_qos",)],
-    [("faults",)],
 ]
 
 
