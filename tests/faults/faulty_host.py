@@ -61,7 +61,6 @@ class Run:
     """A run of ansible-playbook that is under way, or over."""
 
     process: subprocess.Popen[str]
-    host: str
     begun: float
     output: str = ""
     seconds: float = 0.0
@@ -93,6 +92,7 @@ class FaultyHost:
 
     def __init__(self, name: str, release: str) -> None:
         self.name, self.release = name, release
+        self.device = ""  # until it is up
         self.rate = 2001  # of the tree that stands; not 2000, which tc writes as 2Gbit
 
     def up(self) -> None:
@@ -119,7 +119,7 @@ class FaultyHost:
 
     def ask(self, script: str, timeout: float = 60) -> str:
         """Return what a script of sh prints there; its $1 is the device."""
-        command = shlex.join(["sh", "-c", script, "sh", getattr(self, "device", "")])
+        command = shlex.join(["sh", "-c", script, "sh", self.device])
         done = subprocess.run(
             self._ssh(command),
             stdin=subprocess.DEVNULL,
@@ -147,7 +147,7 @@ class FaultyHost:
         options = json.dumps({"device": self.device, "classes": classes, "seconds": seconds})
         process = subprocess.Popen(
             [
-                str(Path(sys.executable).with_name("ansible-playbook")),
+                PLAYBOOK,
                 "-i",
                 str(self.inventory),
                 "-e",
@@ -167,7 +167,7 @@ class FaultyHost:
             text=True,
             start_new_session=True,
         )
-        return Run(process, self.name, time.monotonic())
+        return Run(process, time.monotonic())
 
     def play(self, rate: int, seconds: int, lowest: str = "40mbit") -> Run:
         """Change to the tree that has this rate, and wait for the end."""

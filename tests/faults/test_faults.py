@@ -21,7 +21,7 @@ from .faulty_host import RELEASES, FaultyHost, Run, Seen, expect
 
 # confirm_timeout of changes that are not confirmed whatever time there is, and of others: what a new connection and a
 # run need on an emulated host, many times over
-SOON, LATE = 10, 40
+SOON, LATE = 10, 90
 OLD, NEW = "old", "new"
 NOT_CONFIRMED = "the change was not confirmed over a new connection within"
 # Where the run is held, and which tree stands in the end
