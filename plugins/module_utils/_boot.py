@@ -5,22 +5,24 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""What the next boot brings: a tc batch a device, and a systemd unit that the device starts when it appears."""
+"""What the next boot brings: a tc batch a device, and a udev rule and a unit that apply it when the device appears."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.virtnet.qos.plugins.module_utils._files import make_folder, read, try_to_write, write
-from ansible_collections.virtnet.qos.plugins.module_utils._restore import PROGRAM, UNIT
+from ansible_collections.virtnet.qos.plugins.module_utils._files import MODE, make_folder, read, try_to_write, write
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import EARLY, PROGRAM, RULE, UNIT
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Run, call, escape
 
 FOLDER = Path("/etc/virtnet-qos")
 UNITS = Path("/etc/systemd/system")
+RULES = Path("/etc/udev/rules.d")
 NAME = "virtnet-qos@"
-UNIT_MODE = 0o644
+PUBLIC = 0o644
 # In words that complete "the next boot brings"
 NOTHING, SOME, OTHER, THIS = "nothing", "a tree", "another tree", "this tree"
 STALE = "nothing, since its unit is not as it should be"
@@ -69,7 +71,9 @@ class Boot:
         finally:
             if made:
                 FOLDER.rmdir()
-        try_to_write(UNITS / f"{NAME}.service", _unit())
+        for path, (text, _mode) in _common().items():
+            if path.parent != FOLDER:
+                try_to_write(path, text)
 
     def differs(self, script: str) -> bool:
         """Whether the next boot brings something else than this tree; an empty script is none."""
@@ -83,13 +87,16 @@ class Boot:
             self._forget(run)
             return
         make_folder(FOLDER)
-        write(FOLDER / "restore", PROGRAM)
         self._tidy()
+        whole = self._is_enabled()
+        for path, (text, mode) in _common().items():
+            if read(path) != text:
+                write(path, text, mode)
         write(self.batch, script)
-        if self._is_enabled():
+        if whole:
             return
-        write(UNITS / f"{NAME}.service", _unit(), UNIT_MODE)
         call(run, "systemctl", "daemon-reload")
+        run(["udevadm", "control", "--reload"])  # which happens by itself too, but some seconds later
         call(run, "systemctl", "enable", "--quiet", self.unit)
         if self._is_physical():
             # Not network-pre.target's: that one is in a boot only if somebody wants it, as the unit then does.
@@ -100,35 +107,32 @@ class Boot:
         run(["systemctl", "reset-failed", self.unit])  # refused where it has not failed, or was never there
 
     def _forget(self, run: Run) -> None:
-        template = UNITS / f"{NAME}.service"
-        if template.exists():
+        if (UNITS / f"{NAME}.service").exists():
             call(run, "systemctl", "disable", "--quiet", "--now", self.unit)
         last = list(FOLDER.glob("*.tc")) == [self.batch]
         if last:
-            for path in (FOLDER / "restore", template):
+            for path in _common():
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
             call(run, "systemctl", "daemon-reload")
         self.batch.unlink()  # at last, since a run after one that was interrupted looks for it
         self._tidy()
         if last:
-            for path in [*FOLDER.glob(".*"), *UNITS.glob(f".{NAME}.service.*")]:
-                path.unlink()
+            for left in {*FOLDER.glob(".*"), *(each for path in _common() for each in _unfinished(path))}:
+                left.unlink()
             FOLDER.rmdir()
 
     def _tidy(self) -> None:
         """Remove what a run left that was ended while it wrote."""
-        for path in FOLDER.glob(f".{self.batch.name}.*"):
+        for path in _unfinished(self.batch):
             path.unlink()
 
     def _is_enabled(self) -> bool:
         wants = [f"sys-subsystem-net-devices-{escape(self.device)}.device.wants"]
         if self._is_physical():
             wants.append("multi-user.target.wants")
-        return (
-            read(FOLDER / "restore") == PROGRAM
-            and read(UNITS / f"{NAME}.service") == _unit()
-            and all((UNITS / each / self.unit).is_symlink() for each in wants)
+        return all(read(path) == text for path, (text, _mode) in _common().items()) and all(
+            (UNITS / each / self.unit).is_symlink() for each in wants
         )
 
     def _is_physical(self) -> bool:
@@ -140,5 +144,15 @@ class Boot:
         return there.exists() and not Path(there, "physfn").exists()
 
 
-def _unit() -> str:
-    return UNIT.format(folder=FOLDER)
+def _unfinished(path: Path) -> Iterator[Path]:
+    return path.parent.glob(f".{path.name}.*")
+
+
+def _common() -> dict[Path, tuple[str, int]]:
+    """Return what all devices share: the text and the mode of each file."""
+    return {
+        FOLDER / "restore": (PROGRAM, MODE),
+        FOLDER / "early": (EARLY, MODE),
+        UNITS / f"{NAME}.service": (UNIT.format(folder=FOLDER), PUBLIC),
+        RULES / "90-virtnet-qos.rules": (RULE.format(folder=FOLDER), PUBLIC),
+    }

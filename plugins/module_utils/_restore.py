@@ -5,7 +5,7 @@
 # Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 # Do not use this from other collections or standalone plugins/modules!
 
-"""The two texts that a host keeps: the program that brings a device's tree back, and the unit that runs it at boot."""
+"""The texts that a host keeps: the program that brings a tree back, and what runs it when the device appears."""
 
 from __future__ import annotations
 
@@ -25,9 +25,17 @@ PROGRAM = (
 export PATH={PATH} LC_ALL=C.UTF-8
 """
     + """\
-device=$1 batch=$2 hold=${3-}
-lock=${4-/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$(cat "/sys/class/net/$device/ifindex").lock}
+device=$1 batch=$2 hold=${3-} index=${5-$(cat "/sys/class/net/$1/ifindex")}
+lock=${4-/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock}
+umask 077 # nobody else holds the lock
 trap : TERM INT HUP # whoever ends tc has what is below done all the same
+
+# Not tc's word alone: a batch that was cut short is a tree, too, but one that may drop everything.
+whole() {
+    root=$(tc qdisc show dev "$device" root) &&
+        default=$(echo "$root" | sed -n 's/^qdisc hfsc .* default \\(0x\\)*\\([0-9a-f]*\\).*/\\2/p') &&
+        [ -n "$default" ] && tc class show dev "$device" | grep -q "^class hfsc [0-9a-f]*:$default "
+}
 
 [ -z "${6-}" ] || sleep "$6"
 # A run that is at work ends first, unless it hangs. (No flock -w, which busybox has not.)
@@ -46,7 +54,7 @@ if [ -n "$hold" ]; then
         rmdir "${hold%/*}" "${hold%/*/*}" 2>/dev/null
         exit 0
     fi
-    name=$(ip -o link | sed -n "s/^${5:-0}: \\([^:@]*\\)[:@].*/\\1/p")
+    name=$(ip -o link | sed -n "s/^$index: \\([^:@]*\\)[:@].*/\\1/p")
     # Nothing was changed yet, or the device is gone, and one of its name is another.
     if [ ! -e "$hold/changed" ] || [ -z "$name" ]; then
         mv "$hold/expired" "$hold/restored"
@@ -60,12 +68,6 @@ if [ -n "$hold" ]; then
     fi
 fi
 
-# Not tc's word alone: a batch that was cut short is a tree, too, but one that may drop everything.
-whole() {
-    root=$(tc qdisc show dev "$device" root) &&
-        default=$(echo "$root" | sed -n 's/^qdisc hfsc .* default \\(0x\\)*\\([0-9a-f]*\\).*/\\2/p') &&
-        [ -n "$default" ] && tc class show dev "$device" | grep -q "^class hfsc [0-9a-f]*:$default "
-}
 made() {
     if [ -s "$batch" ]; then
         tc -batch "$batch" && whole
@@ -77,6 +79,10 @@ made() {
     fi
 }
 
+# What udev did a moment ago is not done twice.
+if [ -z "$hold" ] && rm "/run/virtnet-qos-early-$index" 2>/dev/null && whole; then
+    exit 0
+fi
 tc qdisc del dev "$device" root 2>/dev/null
 if made; then
     state=restored
@@ -94,6 +100,32 @@ fi
 [ "$state" = restored ]
 """
 )
+
+# For a device that is plugged in late or made by the network, nobody waits for the unit, but systemd-networkd waits for
+# udev, and NetworkManager does for what it did not make itself. What fails here the unit tries again, and says so.
+EARLY = (
+    f"""\
+#!/bin/sh
+# Made by the Ansible collection virtnet.qos, which makes it anew.
+# Has a device have its tree before anybody is told that it is there.
+# Usage: early DEVICE
+export PATH={PATH} LC_ALL=C.UTF-8
+"""
+    + """\
+umask 077
+device=$1 folder=$(dirname "$0")
+unit=virtnet-qos@$(systemd-escape "$device").service
+index=$(cat "/sys/class/net/$device/ifindex")
+systemctl --root=/ --quiet is-enabled "$unit" || exit 0
+case $(tc qdisc show dev "$device" root) in "qdisc hfsc "*) exit 0 ;; esac # it only has another name
+flock -n "/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock" \\
+    sh "$folder/restore" "$device" "$folder/$device.tc" "" "" && : >"/run/virtnet-qos-early-$index"
+"""
+)
+RULE = """\
+# Made by the Ansible collection virtnet.qos, which makes it anew.
+ACTION=="add|move", SUBSYSTEM=="net", TEST=="{folder}/$name.tc", RUN+="/bin/sh {folder}/early $name"
+"""
 
 # It is started by the device, whenever that appears, and stopped with it; a NIC's comes before the network does.
 # The limit of its job is how long a NIC that is gone holds up a boot; without one, for 90 seconds, as systemd's

@@ -394,6 +394,23 @@ def test_a_file_that_makes_no_whole_tree_has_failed(module: Module, old: str, tm
     assert shape() == old
 
 
+def test_what_udev_has_done_is_not_done_twice(module: Module, old: str, tmp_path: Path) -> None:
+    """Nor does whoever can read a lock get hold of it."""
+    index = Path("/sys/class/net/near/ifindex").read_text(encoding="ascii").strip()
+    done, lock = Path(f"/run/virtnet-qos-early-{index}"), next(Path("/run").glob(f"virtnet-qos-*-{index}.lock"))
+    program, batch = tmp_path / "restore", tmp_path / "near.tc"
+    program.write_text(_hold.PROGRAM, encoding="ascii")
+    batch.write_text(module(**OLD)["script"].replace(" 1389:64 ", " 1389:65 "), encoding="ascii")
+    done.touch()
+    lock.unlink()
+    subprocess.run(["/bin/sh", program, "near", batch], check=True)
+    assert shape() == old
+    assert not done.exists()
+    assert lock.stat().st_mode & 0o777 == 0o600
+    subprocess.run(["/bin/sh", program, "near", batch], check=True)
+    assert shape() != old
+
+
 def test_what_could_not_be_taken_back_is_told_by_the_next_run(module: Module, old: str) -> None:
     module(**arm(**NEW))
     Path(hold().path, "before.tc").write_text("nonsense\n", encoding="ascii")
@@ -439,14 +456,15 @@ def test_nothing_is_changed_where_systemd_refuses(module: Module, old: str, syst
     assert not Path("/run/virtnet-qos").exists()
 
 
-@pytest.mark.parametrize("fault", ["full", "read-only", "read-only units"])
+@pytest.mark.parametrize("fault", ["full", "read-only", "no units", "no rules"])
 def test_nothing_is_changed_where_the_next_boot_could_not_be_told(
     module: Module, old: str, systemd: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    etc, units = systemd / "etc", systemd / "units"
+    etc, units, rules = systemd / "etc", systemd / "units", systemd / "rules"
     monkeypatch.setattr(_boot, "FOLDER", etc / "virtnet-qos")
     monkeypatch.setattr(_boot, "UNITS", units)
-    for each in (etc, units):
+    monkeypatch.setattr(_boot, "RULES", rules)
+    for each in (etc, units, rules):
         each.mkdir()
     run("mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(etc))
     try:
@@ -455,7 +473,7 @@ def test_nothing_is_changed_where_the_next_boot_could_not_be_told(
         elif fault == "read-only":
             run("mount", "-o", "remount,ro", str(etc))
         else:
-            units.rmdir()
+            (units if fault == "no units" else rules).rmdir()
         result = module(**arm(**MANY), persistent=True)
         assert result["failed"]
         assert result["msg"].startswith("persistent True: what the next boot brings cannot be written to "), result

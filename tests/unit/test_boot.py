@@ -14,13 +14,21 @@ import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _boot, _files
 from ansible_collections.virtnet.qos.plugins.module_utils._boot import Boot
-from ansible_collections.virtnet.qos.plugins.module_utils._restore import PROGRAM
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import EARLY, PROGRAM
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import CommandFailed, escape
 
+COMMON = [
+    "virtnet-qos/restore",
+    "virtnet-qos/early",
+    "units/virtnet-qos@.service",
+    "rules/90-virtnet-qos.rules",
+]
 
-def test_the_program_is_sound() -> None:
+
+@pytest.mark.parametrize("program", [PROGRAM, EARLY])
+def test_the_programs_are_sound(program: str) -> None:
     checked = subprocess.run(
-        ["shellcheck", "-"], input=PROGRAM, capture_output=True, text=True, check=False, timeout=60
+        ["shellcheck", "-"], input=program, capture_output=True, text=True, check=False, timeout=60
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -66,8 +74,9 @@ class Systemctl:
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
     monkeypatch.setattr(_boot, "FOLDER", tmp_path / "virtnet-qos")
-    monkeypatch.setattr(_boot, "UNITS", tmp_path / "units")
-    Path(tmp_path, "units").mkdir()
+    for name in ("UNITS", "RULES"):
+        monkeypatch.setattr(_boot, name, tmp_path / name.lower())
+        Path(tmp_path, name.lower()).mkdir()
     monkeypatch.setattr(Boot, "_is_physical", lambda _boot: False)
     return Systemctl(tmp_path / "units")
 
@@ -93,7 +102,7 @@ def test_a_tree_is_kept_changed_and_forgotten(systemctl: Systemctl, tmp_path: Pa
     assert eth0.batch.read_text(encoding="ascii") == "two\n"
     eth1.batch.write_text("three\n", encoding="ascii")
     eth0.keep("", systemctl)
-    assert there(tmp_path) == {"virtnet-qos/eth1.tc", "virtnet-qos/restore", "units/virtnet-qos@.service"}
+    assert there(tmp_path) == {"virtnet-qos/eth1.tc", *COMMON}
     (tmp_path / "units/sys-subsystem-net-devices-eth0.device.wants").mkdir()
     (tmp_path / "units/sys-subsystem-net-devices-eth0.device.wants/virtnet-qos@eth1.service").touch()
     eth1.keep("", systemctl)
@@ -101,9 +110,7 @@ def test_a_tree_is_kept_changed_and_forgotten(systemctl: Systemctl, tmp_path: Pa
     assert there(tmp_path) == set()
 
 
-@pytest.mark.parametrize(
-    "lost", ["virtnet-qos/restore", "units/virtnet-qos@.service", "units/*.wants/virtnet-qos@eth0.service"]
-)
+@pytest.mark.parametrize("lost", [*COMMON, "units/*.wants/virtnet-qos@eth0.service"])
 def test_what_somebody_took_away_is_seen_and_comes_back(systemctl: Systemctl, tmp_path: Path, lost: str) -> None:
     Boot("eth0").keep("one\n", systemctl)
     whole = there(tmp_path)
@@ -136,11 +143,14 @@ def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path, monkeyp
 def test_what_a_run_left_that_was_ended_while_it_wrote_goes(systemctl: Systemctl, tmp_path: Path) -> None:
     eth0 = Boot("eth0")
     eth0.keep("one\n", systemctl)
-    left = [tmp_path / "virtnet-qos/.eth0.tc.123", tmp_path / "units/.virtnet-qos@.service.123"]
+    left = [
+        tmp_path / each
+        for each in ("virtnet-qos/.eth0.tc.123", "units/.virtnet-qos@.service.123", "rules/.90-virtnet-qos.rules.123")
+    ]
     for path in left:
         path.touch()
     eth0.keep("two\n", systemctl)
-    assert [path.exists() for path in left] == [False, True]
+    assert [path.exists() for path in left] == [False, True, True]
     left[0].touch()
     eth0.keep("", systemctl)
     assert there(tmp_path) == set()
