@@ -102,7 +102,7 @@ class Boot:
             # Not network-pre.target's: that one is in a boot only if somebody wants it, as the unit then does.
             call(run, "systemctl", "add-wants", "--quiet", "multi-user.target", self.unit)
 
-    def is_mended(self, run: Run) -> None:
+    def reset_failed(self, run: Run) -> None:
         """Have the unit not be called failed for what it could not do before."""
         run(["systemctl", "reset-failed", self.unit])  # refused where it has not failed, or was never there
 

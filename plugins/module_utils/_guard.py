@@ -129,7 +129,7 @@ class Guard:
             return
         try:
             if mended or self.boot.differs(script):
-                self.boot.is_mended(self.run)
+                self.boot.reset_failed(self.run)
             self.boot.keep(script, self.run)
         except (OSError, CommandFailed) as error:
             text = f"{self.device}: the tree stands, but the next boot does not bring it: {error}."

@@ -80,16 +80,15 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
             if guard.hold:
                 # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
                 before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
-                root = "" if now.foreign.root is None else str(now.foreign.root)
-                guard.arm(tc.index, lock, script(before, device), text, root)
+                guard.arm(tc.index, lock, script(before, device), text, now.foreign.root or "")
             try:
                 warnings = bring_about(tc, now, wanted, made, guard.check_time)
                 guard.check_time()
             except (NotApplied, Overtaken) as error:
                 if guard.overtaken:
                     guard.bring_back()
-                    text = f"{device}: the change took longer than confirm_timeout."
-                    raise NotApplied(text, changed=True) from error
+                    late = f"{device}: the change took longer than confirm_timeout."
+                    raise NotApplied(late, changed=True) from error
                 if isinstance(error, NotApplied) and not error.changed:
                     guard.give_up()
                 raise
