@@ -28,6 +28,18 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import NOT_
 
 # Less is not enough to log in; more is not what a person waits for.
 SECONDS = range(5, 3601)
+# From the action plugin: it changes with the first, and comes back with one of the others.
+CONFIRM: dict[str, Any] = {
+    "stage": {"type": "str", "choices": ["arm", "confirm", "outcome"], "required": True},
+    "token": {"type": "str", "required": True, "no_log": False},
+    "by": {"type": "str"},
+}
+# The options of all this, for a module's argument spec. The documentation fragment _safety says what they mean.
+SAFETY: dict[str, Any] = {
+    "confirm_timeout": {"type": "int"},
+    "persistent": {"type": "bool", "default": False},
+    "_confirm": {"type": "dict", "options": CONFIRM},
+}
 
 
 class NotKept(Exception):

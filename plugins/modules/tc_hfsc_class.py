@@ -41,6 +41,7 @@ notes:
     minor numbers above C(8000), and all filters at the preferences from 6000 to 6999.
 extends_documentation_fragment:
   - virtnet.qos._attributes
+  - virtnet.qos._safety
 options:
   device:
     description:
@@ -316,57 +317,7 @@ options:
       - present
       - absent
     default: present
-  confirm_timeout:
-    description:
-      - Commit-confirm. How many seconds, from V(5) to V(3600), the controller has to come back over a new connection
-        and confirm a change. The host prepares the way back before it changes anything, and brings its old tree back by
-        itself if nothing comes, whatever became of Ansible, the controller or the network. The task fails then.
-      - Where nothing differs, there is nothing to confirm, and no other connection.
-      - Until then other runs on the device fail, and say who holds it.
-      - A tree that is brought back is made anew, with C(tc), so what waits in its queues is lost. A root qdisc of
-        somebody else that O(replace_root) took away does not come back; the kernel's own does.
-      - Without it, what the kernel refuses half-way is undone too, but a change that it accepts stands.
-      - It cannot be combined with C(async), nor with connections that stay on the host, such as C(local).
-    type: int
-    version_added: 0.1.0
-  _confirm:
-    description:
-      - For the action plugin of this name, which says with it what to do of a change with O(confirm_timeout). A task
-        that has it is refused.
-    type: dict
-    version_added: 0.1.0
-    suboptions:
-      stage:
-        description:
-          - To change, to confirm that, or to ask what became of it.
-        type: str
-        choices:
-          - arm
-          - confirm
-          - outcome
-        required: true
-      token:
-        description:
-          - The name of the change.
-        type: str
-        required: true
-      by:
-        description:
-          - Who it is, for the message that somebody else gets meanwhile.
-        type: str
-  persistent:
-    description:
-      - Whether the next boot, and the device whenever it appears, bring the tree that this run leaves; with
-        O(confirm_timeout), once that is confirmed. It is kept as a C(tc) batch in C(/etc/virtnet-qos), which the
-        systemd unit C(virtnet-qos@DEVICE.service) applies.
-      - With O(state=absent) for the whole device, they are removed, also where the device itself is gone.
-      - Where it is false, nothing of that is touched.
-      - Needs systemd, and no O(netns).
-    type: bool
-    default: false
-    version_added: 0.1.0
 requirements:
-  - tc of iproute2, and flock of util-linux or busybox, for O(confirm_timeout) and O(persistent) only
   - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
   - pyroute2 >= 0.7.2, for O(netns) only
 seealso:
@@ -546,7 +497,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.virtnet.qos.plugins.module_utils._guard import NotKept
+from ansible_collections.virtnet.qos.plugins.module_utils._guard import SAFETY, NotKept
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_confirm import conclude, pending
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_run import converge
@@ -583,12 +534,6 @@ ELEMENT: dict[str, Any] = {
     "ignore": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"]},
 }
-# From the action plugin: it changes with the first, and comes back with one of the others.
-CONFIRM: dict[str, Any] = {
-    "stage": {"type": "str", "choices": ["arm", "confirm", "outcome"], "required": True},
-    "token": {"type": "str", "required": True, "no_log": False},
-    "by": {"type": "str"},
-}
 
 
 def main() -> None:
@@ -604,9 +549,7 @@ def main() -> None:
             "replace_root": {"type": "bool", "default": False},
             "allow_overcommit": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "confirm_timeout": {"type": "int"},
-            "persistent": {"type": "bool", "default": False},
-            "_confirm": {"type": "dict", "options": CONFIRM},
+            **SAFETY,
         },
         supports_check_mode=True,
     )
