@@ -24,6 +24,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, HostError, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.tests.unit import driver
 
 libvirt = pytest.importorskip("libvirt")
 
@@ -52,16 +53,8 @@ def domain_xml(name: str) -> str:
 @pytest.fixture
 def guest() -> Iterator[Any]:
     """A running, persistent domain, as libvirt's own object."""
-    connection = libvirt.open("test:///default")
-    domain = connection.defineXML(domain_xml("web"))
-    domain.create()
-    yield domain
-    for left in connection.listAllDomains():
-        if left.name() == "web":
-            if left.isActive():
-                left.destroy()
-            left.undefine()
-    connection.close()
+    with driver.host(running=[domain_xml("web")]) as connection:
+        yield connection.lookupByName("web")
 
 
 def own(host: Host) -> dict[str, Bandwidth]:

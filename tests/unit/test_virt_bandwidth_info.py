@@ -9,10 +9,9 @@ import errno
 import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import Any, Callable
+from typing import Any
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel
@@ -26,10 +25,10 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Do
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Shape
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
 from ansible_collections.virtnet.qos.plugins.modules import virt_bandwidth_info
+from ansible_collections.virtnet.qos.tests.unit.driver import Run, host, runner, state
 
 libvirt = pytest.importorskip("libvirt")
 
-Run = Callable[..., dict[str, Any]]
 NOTHING = {"inbound": {"average": "unlimited"}, "outbound": {"average": "unlimited"}}
 
 NETWORK = """<network><name>capped</name><forward mode='route'/><bridge name='virbr7'/>
@@ -53,21 +52,9 @@ def domain_xml(name: str, number: int, bandwidth: str = "") -> str:
 @pytest.fixture
 def connection() -> Iterator[Any]:
     """Running web, cold which is shut off, and test that the driver brings along."""
-    connection = libvirt.open("test:///default")
-    network = connection.networkDefineXML(NETWORK)
-    network.create()
-    connection.defineXML(domain_xml("web", 1, "<inbound average='1000' peak='2000'/><outbound average='77'/>"))
-    connection.lookupByName("web").create()
-    connection.defineXML(domain_xml("cold", 3))
-    yield connection
-    for domain in connection.listAllDomains():
-        if domain.name() != "test":
-            if domain.isActive():
-                domain.destroy()
-            domain.undefine()
-    network.destroy()
-    network.undefine()
-    connection.close()
+    web = domain_xml("web", 1, "<inbound average='1000' peak='2000'/><outbound average='77'/>")
+    with host(NETWORK, running=[web], off=[domain_xml("cold", 3)]) as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -83,13 +70,11 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Limits]:
 
 
 @pytest.fixture
-def run(connection: Any, kernel: Any, capfd: pytest.CaptureFixture[str]) -> Run:
+def run(connection: Any, kernel: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    look = runner(virt_bandwidth_info, capfd, monkeypatch)
+
     def run(**options: Any) -> dict[str, Any]:
-        with patch_module_args({"uri": "test:///default", **options}), pytest.raises(SystemExit):
-            virt_bandwidth_info.main()
-        printed, errors = capfd.readouterr()
-        assert errors == ""
-        result: dict[str, Any] = json.loads(printed)
+        result = look(**options)
         assert not result.get("changed")
         return result
 
@@ -100,14 +85,10 @@ def macs(result: dict[str, Any]) -> list[str]:
     return [each["mac"][-5:] for each in result["interfaces"]]
 
 
-def state(connection: Any) -> list[str]:
-    return [domain.XMLDesc(flags) for domain in connection.listAllDomains() for flags in (0, 2)]
-
-
 def test_a_whole_host(run: Run, connection: Any) -> None:
     before = state(connection)
     result = run()
-    assert run(_ansible_check_mode=True)["interfaces"] == result["interfaces"]
+    assert run(check=True)["interfaces"] == result["interfaces"]
     assert state(connection) == before
     assert macs(result) == ["03:01", "03:02", "ee:ff", "01:01", "01:02"]
     limited = {"inbound": {"average": "8mbit", "peak": "16mbit"}, "outbound": {"average": "616kbit"}}

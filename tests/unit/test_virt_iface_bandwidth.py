@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any, Callable
+from typing import Any
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
+from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, four_ways, host, refused, runner, state
 
 libvirt = pytest.importorskip("libvirt")
-
-Run = Callable[..., dict[str, Any]]
 
 WEB = """<domain type='test'><name>web</name><memory>65536</memory><os><type>hvm</type></os><devices>
   <interface type='bridge'><mac address='52:54:00:00:00:01'/><source bridge='br0'/>
@@ -36,80 +32,23 @@ TWINS = """<domain type='test'><name>twins</name><memory>65536</memory><os><type
 OFF = """<domain type='test'><name>off</name><memory>65536</memory><os><type>hvm</type></os><devices>
   <interface type='bridge'><mac address='52:54:00:00:00:0b'/><source bridge='br0'/></interface>
 </devices></domain>"""
-CAPPED = """<network><name>capped</name><forward mode='route'/><bridge name='virbr7'/>
-  <ip address='192.0.2.1' prefix='24'/><bandwidth><inbound average='1000'/></bandwidth>
-  <portgroup name='gold'><bandwidth><outbound average='6'/></bandwidth></portgroup></network>"""
 
 
 @pytest.fixture
 def connection() -> Iterator[Any]:
     """Two running domains, one that is shut off, and a network; the state lives while this connection is open."""
-    connection = libvirt.open("test:///default")
-    network = connection.networkDefineXML(CAPPED)
-    network.create()
-    domains = [connection.defineXML(xml) for xml in (WEB, TWINS, OFF)]
-    for domain in domains[:2]:
-        domain.create()
-    yield connection
-    for domain in domains:
-        if domain.isActive():
-            domain.destroy()
-        domain.undefine()
-    network.destroy()
-    network.undefine()
-    connection.close()
+    with host(CAPPED, running=[WEB, TWINS], off=[OFF]) as connection:
+        yield connection
 
 
 @pytest.fixture
-def run(
-    connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """Run the module and return what it printed, with the warnings it gave."""
-    warned: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warned.append(warning))
-
-    def run(check: bool = False, **options: Any) -> dict[str, Any]:
-        warned.clear()
-        arguments = {"uri": "test:///default", "domain": "web", "_ansible_diff": True, **options}
-        with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit):
-            virt_iface_bandwidth.main()
-        printed, errors = capfd.readouterr()
-        assert errors == ""
-        result: dict[str, Any] = json.loads(printed)
-        result.pop("invocation")
-        return {**result, "warned": list(warned)}
-
-    return run
-
-
-def state(connection: Any) -> dict[str, str]:
-    """Everything that libvirt knows of these domains: the ground truth."""
-    return {
-        f"{domain.name()} {flags}": domain.XMLDesc(flags)
-        for domain in connection.listAllDomains()
-        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
-    }
+def run(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(virt_iface_bandwidth, capfd, monkeypatch, domain="web")
 
 
 def parameters(connection: Any, domain: str, mac: str, flag: int) -> dict[str, int]:
     shown = connection.lookupByName(domain).interfaceParameters(mac, flag)
     return {name: value for name, value in shown.items() if value}
-
-
-def four_ways(run: Run, connection: Any, **options: Any) -> dict[str, Any]:
-    """Check, apply, apply again, check again: the convergence that every option has to show. Return the application."""
-    before = state(connection)
-    checked = run(check=True, **options)
-    assert state(connection) == before
-    applied = run(**options)
-    assert applied == checked
-    after = state(connection)
-    for again in (run(**options), run(check=True, **options)):
-        assert again["changed"] is False
-        assert again["interfaces"] == []
-        assert again["diff"] == {"before": "", "after": ""}
-    assert state(connection) == after
-    return applied
 
 
 FIRST = "52:54:00:00:00:01"
@@ -344,14 +283,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
 def test_bad_input_is_a_sentence_and_changes_nothing(
     run: Run, connection: Any, options: dict[str, Any], sentences: list[str], check: bool
 ) -> None:
-    before = state(connection)
-    result = run(check=check, **{"interface": FIRST, **options})
-    assert result["failed"] is True
-    assert not result.get("changed")
-    for sentence in sentences:
-        assert sentence in result["msg"]
-    assert "Traceback" not in json.dumps(result)
-    assert state(connection) == before
+    refused(run, connection, sentences, check=check, **{"interface": FIRST, **options})
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,18 @@
 from __future__ import annotations
 
 import collections
-import json
 from collections.abc import Iterator
 from typing import Any, Callable
 
 import pytest
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
+from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, four_ways, host, refused, runner, state
 
 libvirt = pytest.importorskip("libvirt")
 
-Run = Callable[..., dict[str, Any]]
-
-NETWORK = """<network><name>capped</name><forward mode='route'/><bridge name='virbr7'/>
-  <ip address='192.0.2.1' prefix='24'/><bandwidth><inbound average='1000'/></bandwidth>
-  <portgroup name='gold'><bandwidth><outbound average='6'/></bandwidth></portgroup></network>"""
 NOVA = """<title>Shop</title><metadata><nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'>
   <nova:flavor name='m1.small'/></nova:instance></metadata>"""
 
@@ -43,75 +36,14 @@ def domain_xml(name: str, number: int, about: str = "", network: str = "default"
 @pytest.fixture
 def connection() -> Iterator[Any]:
     """Running web and db, cold which is shut off, brief which is transient, and test that the driver brings along."""
-    connection = libvirt.open("test:///default")
-    network = connection.networkDefineXML(NETWORK)
-    network.create()
-    for xml in (domain_xml("web", 1, NOVA), domain_xml("db", 2, network="capped"), domain_xml("cold", 3)):
-        connection.defineXML(xml)
-    for name in ("web", "db"):
-        connection.lookupByName(name).create()
-    connection.createXML(domain_xml("brief", 4))
-    yield connection
-    for domain in connection.listAllDomains():
-        if domain.name() != "test":
-            if domain.hasManagedSaveImage(0):
-                domain.managedSaveRemove(0)
-            if domain.isActive():
-                persistent = domain.isPersistent()
-                domain.destroy()
-                if not persistent:
-                    continue
-            domain.undefine()
-    network.destroy()
-    network.undefine()
-    connection.close()
+    running = [domain_xml("web", 1, NOVA), domain_xml("db", 2, network="capped")]
+    with host(CAPPED, running=running, off=[domain_xml("cold", 3)], transient=[domain_xml("brief", 4)]) as connection:
+        yield connection
 
 
 @pytest.fixture
-def run(
-    connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
-    """Run the module and return what it printed, with the warnings it gave."""
-    warned: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warned.append(warning))
-
-    def run(check: bool = False, **options: Any) -> dict[str, Any]:
-        warned.clear()
-        arguments = {"uri": "test:///default", "_ansible_diff": True, **options, "_ansible_check_mode": check}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
-            virt_iface_bandwidth.main()
-        printed, errors = capfd.readouterr()
-        assert errors == ""
-        result: dict[str, Any] = json.loads(printed)
-        result.pop("invocation", None)
-        return {**result, "warned": list(warned)}
-
-    return run
-
-
-def state(connection: Any) -> dict[str, str]:
-    """Everything that libvirt knows of these domains: the ground truth."""
-    return {
-        f"{domain.name()} {flags}": domain.XMLDesc(flags)
-        for domain in connection.listAllDomains()
-        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
-    }
-
-
-def four_ways(run: Run, connection: Any, **options: Any) -> dict[str, Any]:
-    """Check, apply, apply again, check again. Return the application."""
-    before = state(connection)
-    checked = run(check=True, **options)
-    assert state(connection) == before
-    applied = run(**options)
-    assert applied == checked
-    after = state(connection)
-    for again in (run(**options), run(check=True, **options)):
-        assert again["changed"] is False
-        assert again["interfaces"] == []
-        assert again["diff"] == {"before": "", "after": ""}
-    assert state(connection) == after
-    return applied
+def run(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(virt_iface_bandwidth, capfd, monkeypatch)
 
 
 def touched(result: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -365,14 +297,7 @@ BAD: list[tuple[dict[str, Any], list[str]]] = [
 def test_bad_input_is_a_sentence_and_changes_nothing(
     run: Run, connection: Any, options: dict[str, Any], sentences: list[str], check: bool
 ) -> None:
-    before = state(connection)
-    result = run(check=check, **options)
-    assert result["failed"] is True
-    assert not result.get("changed")
-    for sentence in sentences:
-        assert sentence in result["msg"]
-    assert "Traceback" not in json.dumps(result)
-    assert state(connection) == before
+    refused(run, connection, sentences, check=check, **options)
 
 
 def test_nics_that_libvirt_does_not_limit_are_named_a_few_with_the_ways_out(run: Run, connection: Any) -> None:

@@ -1,0 +1,10 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+# Its assertions show both sides when they fail, as those of a test do.
+pytest.register_assert_rewrite("ansible_collections.virtnet.qos.tests.unit.driver")
