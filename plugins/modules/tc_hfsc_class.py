@@ -495,15 +495,15 @@ import gc
 import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import SAFETY, NotKept
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_confirm import conclude, pending
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Held, NotConfirmed
+from ansible_collections.virtnet.qos.plugins.module_utils._netns import enter_netns
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import enter
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
 
@@ -553,14 +553,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    netns = module.params["netns"]
-    try:
-        if netns is not None:
-            enter(netns)
-    except ImportError:
-        module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2", "netns"), exception=traceback.format_exc())
-    except OSError as error:
-        module.fail_json(msg=f"netns {netns!r}: cannot be entered: {error.strerror}; ip netns names those there are.")
+    enter_netns(module)
     # What a run makes stays until its end; looking for garbage in it takes a quarter of a silent run of 1 000 classes.
     gc.disable()
     confirm = module.params["_confirm"]

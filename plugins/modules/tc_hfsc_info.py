@@ -266,15 +266,15 @@ devices:
 
 import errno
 import time
-import traceback
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_info import Counted, device_info
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse_handle
+from ansible_collections.virtnet.qos.plugins.module_utils._netns import enter_netns
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems, Refused
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices, enter
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name, devices
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc, TcError, roots
 
 MAJOR = 0x1389
@@ -353,14 +353,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    netns = module.params["netns"]
-    try:
-        if netns is not None:
-            enter(netns)
-    except ImportError:
-        module.fail_json(msg=missing_required_lib("pyroute2 >= 0.7.2", "netns"), exception=traceback.format_exc())
-    except OSError as error:
-        module.fail_json(msg=f"netns {netns!r}: cannot be entered: {error.strerror}; ip netns names those there are.")
+    enter_netns(module)
     try:
         found = look(module.params)
     except Refused as error:

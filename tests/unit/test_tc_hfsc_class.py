@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _hfsc_run, _tc_lock
+from ansible_collections.virtnet.qos.plugins.module_utils import _hfsc_run, _netns, _tc_lock
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
     Curve,
     Foreign,
@@ -356,7 +356,7 @@ def test_long_lists_and_values_are_cut(run: Any, monkeypatch: pytest.MonkeyPatch
 
 def test_a_network_namespace_is_entered(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entered: list[str] = []
-    monkeypatch.setattr(tc_hfsc_class, "enter", entered.append)
+    monkeypatch.setattr(_netns, "enter", entered.append)
     assert run(vlan=1, ls="1mbit", netns="blue")["changed"]
     assert entered == ["blue"]
 
@@ -365,7 +365,7 @@ def test_a_missing_library_or_namespace_is_named(run: Any, monkeypatch: pytest.M
     def enter(namespace: str) -> None:
         raise ImportError if namespace == "blue" else FileNotFoundError(errno.ENOENT, "No such file or directory")
 
-    monkeypatch.setattr(tc_hfsc_class, "enter", enter)
+    monkeypatch.setattr(_netns, "enter", enter)
     assert "pyroute2 >= 0.7.2" in run(vlan=1, ls="1mbit", netns="blue")["msg"]
     assert run(vlan=1, ls="1mbit", netns="red")["msg"].startswith("netns 'red': cannot be entered: No such file")
 

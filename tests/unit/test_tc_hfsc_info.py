@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _netns
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Curve, Foreign, HfscClass, Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import Link
@@ -133,7 +134,7 @@ def test_a_kernel_that_refuses(run: Any) -> None:
 
 def test_another_namespace(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entered: list[str] = []
-    monkeypatch.setattr(tc_hfsc_info, "enter", entered.append)
+    monkeypatch.setattr(_netns, "enter", entered.append)
     assert names(run(netns="tenant")) == ["bond0", "eth1"]
     assert entered == ["tenant"]
 
