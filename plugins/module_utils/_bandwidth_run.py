@@ -30,6 +30,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies im
     warn_of_idle,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warn_of_saved, warnings
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import login_of
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, HostError, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -50,16 +51,17 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
     """Do what a module's options ask. Raises `Refused` where that cannot be, and `HostError` where libvirt refuses."""
     problems = Problems()
     check_uri(options["uri"], problems)
+    login = login_of(options, problems)
     scopes = [scope for scope in SCOPES if scope in options["affect"]]
     if not scopes:
         problems.add("affect", [], "an empty list leaves nothing to do", "name live, config or both")
     if options["policies"] is None:
         wanted = _parse_one(options, problems)
         problems.refuse_if_any()
-        return _converge_one(Host(options["uri"]), options, scopes, wanted, check_mode)
+        return _converge_one(Host(options["uri"], login=login), options, scopes, wanted, check_mode)
     policies = _parse_policies(options, problems)
     problems.refuse_if_any()
-    return _converge_host(Host(options["uri"]), policies, scopes, options["require_match"], check_mode)
+    return _converge_host(Host(options["uri"], login=login), policies, scopes, options["require_match"], check_mode)
 
 
 def _parse_one(options: Mapping[str, Any], problems: Problems) -> Wanted:

@@ -27,6 +27,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPE_NAMES, Write
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, unmet
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import NOBODY, Login, NoAnswer, connect
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     About,
     Domain,
@@ -56,6 +57,7 @@ _Result = TypeVar("_Result")
 
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
+_LOGIN = f"libvirt did not let this user in: give the username and password if it asks for them, or {_BECOME}"
 _REPLUG = (
     "the virtual network was restarted while the guest was plugged in; restart the guest, or the daemon of libvirt, "
     "so that the NIC gets its port back"
@@ -104,14 +106,18 @@ class Host:
     no change goes through. Every method raises `HostError` where libvirt refuses.
     """
 
-    def __init__(self, uri: str, read_only: bool = False) -> None:
+    def __init__(self, uri: str, read_only: bool = False, login: Login = NOBODY) -> None:
         self._uri = uri
         self._networks: dict[str, Network | None] = {}
         self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with _explained(f"Connecting to {uri}"):
-            self._connection = libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
+            try:
+                self._connection = connect(uri, read_only, login)
+            except NoAnswer as error:
+                text = f"Connecting to {uri} failed: no answer within {login.seconds} s"
+                raise HostError(f"{text}; see whether libvirt hangs there, or raise the option timeout.") from error
             # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
             self._policer_stays = self._connection.getLibVersion() >= 12_004_000
 
@@ -486,9 +492,9 @@ def _hint(error: Any) -> str | None:
             errno.EPERM: f"this user may not open libvirt's socket: {_BECOME}",
         }.get(error.get_int1())
     return {
-        libvirt.VIR_ERR_AUTH_FAILED: f"libvirt did not let this user in: {_BECOME}",
-        libvirt.VIR_ERR_AUTH_CANCELLED: f"libvirt did not let this user in: {_BECOME}",
-        libvirt.VIR_ERR_AUTH_UNAVAILABLE: f"libvirt did not let this user in: {_BECOME}",
+        libvirt.VIR_ERR_AUTH_FAILED: _LOGIN,
+        libvirt.VIR_ERR_AUTH_CANCELLED: _LOGIN,
+        libvirt.VIR_ERR_AUTH_UNAVAILABLE: _LOGIN,
         libvirt.VIR_ERR_ACCESS_DENIED: f"this user may not do that: {_BECOME}",
         libvirt.VIR_ERR_OPERATION_DENIED: f"this user may not do that: {_BECOME}",
         libvirt.VIR_ERR_NO_CONNECT: "check the option uri",

@@ -415,6 +415,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import
     network_info,
     seen,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import OPTIONS, TOGETHER, login_of
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import (
     LIBVIRT_IMPORT_ERROR,
     Host,
@@ -431,9 +432,10 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
     """Parse, read what libvirt says, read what the kernel does, and return both."""
     problems = Problems()
     check_uri(options["uri"], problems)
+    login = login_of(options, problems)
     match = None if options["match"] is None else parse_match(options["match"], problems, "match")
     problems.refuse_if_any()
-    host = Host(options["uri"], read_only=True)
+    host = Host(options["uri"], True, login)
     networks = host.networks()
     # Floors add up over all domains; otherwise those that are not meant need not be read.
     floors = any(each.now.bandwidth.inbound.cap for each in networks)
@@ -465,9 +467,10 @@ def main() -> None:
     globs = {"type": "list", "elements": "str"}
     module = AnsibleModule(
         argument_spec={
-            "uri": {"type": "str", "default": "qemu:///system"},
+            **OPTIONS,
             "match": {"type": "dict", "options": dict.fromkeys((*DOMAIN_KEYS, *NIC_KEYS), globs)},
         },
+        required_together=[TOGETHER],
         supports_check_mode=True,
     )
     for library, missing in (("libvirt-python", LIBVIRT_IMPORT_ERROR), ("lxml", LXML_IMPORT_ERROR)):

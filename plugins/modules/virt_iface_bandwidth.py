@@ -437,6 +437,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import diff, results
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_run import converge
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import OPTIONS, TOGETHER
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import LIBVIRT_IMPORT_ERROR, HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
@@ -472,7 +473,7 @@ def main() -> None:
     match = {"type": "dict", "required": True, "options": dict.fromkeys(MATCH, globs)}
     module = AnsibleModule(
         argument_spec={
-            "uri": {"type": "str", "default": "qemu:///system"},
+            **OPTIONS,
             "domain": {"type": "str"},
             "interface": {"type": "str"},
             **wanted,
@@ -486,7 +487,7 @@ def main() -> None:
             },
         },
         required_one_of=[("domain", "policies")],
-        required_together=[("domain", "interface")],
+        required_together=[("domain", "interface"), TOGETHER],
         mutually_exclusive=[("policies", each) for each in ("domain", "interface", "inbound", "outbound")],
         supports_check_mode=True,
     )

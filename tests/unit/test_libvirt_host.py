@@ -466,7 +466,11 @@ def test_a_uri_that_no_driver_takes() -> None:
     [
         (38, errno.EACCES, "this user may not open libvirt's socket: run the task with become=true"),
         (38, errno.EPERM, "this user may not open libvirt's socket"),
-        (libvirt.VIR_ERR_AUTH_FAILED, -1, "libvirt did not let this user in: run the task with become=true"),
+        (
+            libvirt.VIR_ERR_AUTH_FAILED,
+            -1,
+            "libvirt did not let this user in: give the username and password if it asks",
+        ),
         (libvirt.VIR_ERR_AUTH_UNAVAILABLE, -1, "libvirt did not let this user in"),
         (29, -1, "this user may not do that"),
         (88, -1, "this user may not do that"),
