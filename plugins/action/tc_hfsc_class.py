@@ -41,7 +41,10 @@ GRACE_SECONDS = 60.0  # beyond confirm_timeout: the host may wait 30 s for a run
 LATE_SECONDS = 40.0  # for as long a change without an answer may still begin, having waited for another run
 CONFIRM_PAUSE, ASK_PAUSE = 1.0, 3.0
 DEVICE, WANTED = ("device", "netns"), ("handle", "persistent", "confirm_timeout")
-LOCAL = ("local", "chroot", "nsenter", "libvirt_qemu", "lxc", "lxd", "incus", "docker", "podman")
+LOCAL = (
+    *("local", "chroot", "nsenter", "machinectl", "libvirt_qemu", "libvirt_lxc", "lxc", "lxd", "incus", "docker"),
+    *("docker_api", "podman", "buildah", "kubectl", "oc", "jail", "iocage", "zone"),
+)
 NO_ANSWERS = 3  # modules that ended without a result, after which it makes no sense to ask again
 
 Options = dict[str, Any]

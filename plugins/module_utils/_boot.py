@@ -10,21 +10,24 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.virtnet.qos.plugins.module_utils._files import MODE, make_folder, read, try_to_write, write
-from ansible_collections.virtnet.qos.plugins.module_utils._restore import EARLY, PROGRAM, RULE, UNIT
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import APPEARED, PROGRAM, RULE, UNIT
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Run, call, escape
 
 FOLDER = Path("/etc/virtnet-qos")
 UNITS = Path("/etc/systemd/system")
+RUNTIME_UNITS = Path("/run/systemd/system")
 RULES = Path("/etc/udev/rules.d")
 NAME = "virtnet-qos@"
 PUBLIC = 0o644
 # In words that complete "the next boot brings"
 NOTHING, SOME, OTHER, THIS = "nothing", "a tree", "another tree", "this tree"
+LEFT = "nothing, but a run that was ended left files"
 STALE = "nothing, since its unit is not as it should be"
 
 
@@ -57,7 +60,8 @@ class Boot:
         """Return what the next boot brings, in words, where ``script`` is the tree that it should bring, if any."""
         there = read(self.batch)
         if there is None:
-            return NOTHING
+            left = any(_unfinished(self.batch)) or (FOLDER.exists() and not any(FOLDER.glob("*.tc")))
+            return LEFT if left else NOTHING
         if not same(there, script):
             return OTHER if script else SOME
         return THIS if self._is_enabled() else STALE
@@ -79,6 +83,11 @@ class Boot:
         """Whether the next boot brings something else than this tree; an empty script is none."""
         return self.brings(script) != (THIS if script else NOTHING)
 
+    def major(self) -> int | None:
+        """Return the major number of the root qdisc that the next boot brings, if any."""
+        found = re.search(r"^qdisc add dev \S+ root handle ([0-9a-f]+): ", read(self.batch) or "", re.MULTILINE)
+        return int(found[1], 16) if found else None
+
     def keep(self, script: str, run: Run) -> None:
         """Have the next boot bring this tree; none, and nothing of ours stays. Raises OSError and `CommandFailed`."""
         if not self.differs(script):
@@ -89,10 +98,10 @@ class Boot:
         make_folder(FOLDER)
         self._tidy()
         whole = self._is_enabled()
+        write(self.batch, script)  # first, since it is by this file that a run after one that was ended knows of it
         for path, (text, mode) in _common().items():
             if read(path) != text:
                 write(path, text, mode)
-        write(self.batch, script)
         if whole:
             return
         call(run, "systemctl", "daemon-reload")
@@ -109,13 +118,14 @@ class Boot:
     def _forget(self, run: Run) -> None:
         if (UNITS / f"{NAME}.service").exists():
             call(run, "systemctl", "disable", "--quiet", "--now", self.unit)
-        last = list(FOLDER.glob("*.tc")) == [self.batch]
+        last = not set(FOLDER.glob("*.tc")) - {self.batch}
         if last:
             for path in _common():
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
             call(run, "systemctl", "daemon-reload")
-        self.batch.unlink()  # at last, since a run after one that was interrupted looks for it
+        with contextlib.suppress(FileNotFoundError):
+            self.batch.unlink()  # at last, since a run after one that was interrupted looks for it
         self._tidy()
         if last:
             for left in {*FOLDER.glob(".*"), *(each for path in _common() for each in _unfinished(path))}:
@@ -131,9 +141,16 @@ class Boot:
         wants = [f"sys-subsystem-net-devices-{escape(self.device)}.device.wants"]
         if self._is_physical():
             wants.append("multi-user.target.wants")
-        return all(read(path) == text for path, (text, _mode) in _common().items()) and all(
-            (UNITS / each / self.unit).is_symlink() for each in wants
+        return (
+            not self.is_masked
+            and all(read(path) == text for path, (text, _mode) in _common().items())
+            and all((UNITS / each / self.unit).is_symlink() for each in wants)
         )
+
+    @property
+    def is_masked(self) -> bool:
+        """Whether somebody has forbidden the unit (systemctl mask)."""
+        return any(path.resolve() == Path("/dev/null") for path in (UNITS / self.unit, RUNTIME_UNITS / self.unit))
 
     def _is_physical(self) -> bool:
         """Whether it is there before the network is set up, so that the network can wait for it.
@@ -152,7 +169,7 @@ def _common() -> dict[Path, tuple[str, int]]:
     """Return what all devices share: the text and the mode of each file."""
     return {
         FOLDER / "restore": (PROGRAM, MODE),
-        FOLDER / "early": (EARLY, MODE),
+        FOLDER / "appeared": (APPEARED, MODE),
         UNITS / f"{NAME}.service": (UNIT.format(folder=FOLDER), PUBLIC),
         RULES / "90-virtnet-qos.rules": (RULE.format(folder=FOLDER), PUBLIC),
     }

@@ -26,6 +26,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._systemd import Comman
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import path_of
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import NOT_OURS
 
+UDEV = Path("/run/udev/control")
 # Less is not enough to log in; more is not what a person waits for.
 SECONDS = range(5, 3601)
 # From the action plugin: it changes with the first, and comes back with one of the others.
@@ -77,13 +78,17 @@ class Guard:
 
     def check_writable(self, script: str, problems: Problems) -> None:
         """Refuse what could not be kept once it stands."""
-        if self.boot and self.boot.differs(script):
-            try:
-                self.boot.check_writable(script)
-            except OSError as error:
-                place = error.filename or self.boot.batch
-                rule = f"what the next boot brings cannot be written to {place}: {error.strerror}"
-                problems.add("persistent", True, rule, "mend that, or leave persistent out")
+        if not self.boot or not self.boot.differs(script):
+            return
+        if script and self.boot.is_masked:
+            way = f"systemctl unmask '{self.boot.unit}', or leave persistent out"
+            problems.add("persistent", True, f"the unit {self.boot.unit} is masked", way)
+        try:
+            self.boot.check_writable(script)
+        except OSError as error:
+            place = error.filename or self.boot.batch
+            rule = f"what the next boot brings cannot be written to {place}: {error.strerror}"
+            problems.add("persistent", True, rule, "mend that, or leave persistent out")
 
     def settle(self) -> list[str]:
         """Make way for a run, or raise `Held`; see there. Returns warnings."""
@@ -154,8 +159,11 @@ class Guard:
         """
         if not self.hold:
             raise NotConfirmed("nothing was to be confirmed")
-        _hold.confirm(self.hold, index, same(stands, self.hold.after()))
-        self.keep(self.hold.after(), mended=True)
+        after = self.hold.after()  # before it is confirmed, since it goes when its time comes
+        unchanged = same(stands, after)
+        _hold.confirm(self.hold, index, unchanged)
+        if unchanged:  # otherwise it is an answer that was lost, and another run came since, which keeps its own
+            self.keep(after, mended=True)
 
     @property
     def unsettled(self) -> bool:
@@ -183,6 +191,8 @@ def guard_of(module: AnsibleModule, problems: Problems) -> Guard:
             boot = None  # there can be nothing
         elif not is_there():
             problems.add("persistent", True, "this host has no systemd to bring it back", "leave out persistent")
+        elif not UDEV.exists() and options.get("state") != "absent":
+            problems.add("persistent", True, "this host has no udev to tell of its devices", "leave out persistent")
     missing = [each for each in COMMANDS if not shutil.which(each, path=PATH)]
     if missing and (boot or seconds):
         option = "confirm_timeout" if seconds else "persistent"

@@ -29,6 +29,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import FQ_C
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME
 
+HANDLE = "1389:"  # of the root qdisc, as vdsm has it
 SHARES = range(1, RATES.largest // SHARE + 1)
 ANY_MINORS = range(1, 0x10000)  # of classes that somebody else made
 CURVES = ("rt", "ls", "ul", "sc")

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import Guard, guard_of
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, bring_about
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import parse
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE, parse
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_text import action_list, diff
@@ -40,6 +41,9 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     if declaration and declaration.whole and guard.boot and device not in there:
         problems.refuse_if_any()
         return forget(module, guard)
+    if declaration and declaration.whole and guard.boot and options["handle"] == HANDLE:
+        # A device that an inventory does not name any more has no handle there, either.
+        declaration = replace(declaration, major=guard.boot.major() or declaration.major)
     check_name(device, there, problems)
     if not may_change():
         problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")

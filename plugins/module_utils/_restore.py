@@ -79,10 +79,6 @@ made() {
     fi
 }
 
-# What udev did a moment ago is not done twice.
-if [ -z "$hold" ] && rm "/run/virtnet-qos-early-$index" 2>/dev/null && whole; then
-    exit 0
-fi
 tc qdisc del dev "$device" root 2>/dev/null
 if made; then
     state=restored
@@ -103,28 +99,38 @@ fi
 
 # For a device that is plugged in late or made by the network, nobody waits for the unit, but systemd-networkd waits for
 # udev, and NetworkManager does for what it did not make itself. What fails here the unit tries again, and says so.
-EARLY = (
+# Events are replayed, by netplan for one. A device that systemd knows already has what it has, and keeps it.
+APPEARED = (
     f"""\
 #!/bin/sh
 # Made by the Ansible collection virtnet.qos, which makes it anew.
-# Has a device have its tree before anybody is told that it is there.
-# Usage: early DEVICE
+# Has a device have its tree when it appears: by udev, before anybody is told that it is there, and then by its unit,
+# which does it again unless udev has just done it.
+# Usage: appeared udev|unit DEVICE
 export PATH={PATH} LC_ALL=C.UTF-8
 """
     + """\
-umask 077
-device=$1 folder=$(dirname "$0")
-unit=virtnet-qos@$(systemd-escape "$device").service
-index=$(cat "/sys/class/net/$device/ifindex")
-systemctl --root=/ --quiet is-enabled "$unit" || exit 0
-case $(tc qdisc show dev "$device" root) in "qdisc hfsc "*) exit 0 ;; esac # it only has another name
-flock -n "/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock" \\
-    sh "$folder/restore" "$device" "$folder/$device.tc" "" "" && : >"/run/virtnet-qos-early-$index"
+device=$2 folder=$(dirname "$0")
+name=$(systemd-escape -- "$device") index=$(cat "/sys/class/net/$device/ifindex") || exit
+batch=$folder/$device.tc made=/run/virtnet-qos-made-$index
+umask 077 # nobody else holds the lock
+
+if [ "$1" = unit ]; then
+    recent=$(find "$made" -newer "$batch" 2>/dev/null)
+    rm -f "$made"
+    [ -z "$recent" ] || exit 0
+    exec sh "$folder/restore" "$device" "$batch"
+fi
+systemctl --root=/ --quiet is-enabled "virtnet-qos@$name.service" || exit 0
+! systemctl --quiet is-active "sys-subsystem-net-devices-$name.device" || exit 0
+command exec 9<>"/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock" && flock -n 9 || exit 0
+case $(tc qdisc show dev "$device" root) in "qdisc hfsc "*) exit 0 ;; esac
+sh "$folder/restore" "$device" "$batch" "" "" && : >"$made"
 """
 )
 RULE = """\
 # Made by the Ansible collection virtnet.qos, which makes it anew.
-ACTION=="add|move", SUBSYSTEM=="net", TEST=="{folder}/$name.tc", RUN+="/bin/sh {folder}/early $name"
+ACTION=="add|move", SUBSYSTEM=="net", TEST=="{folder}/$name.tc", RUN+="/bin/sh {folder}/appeared udev $name"
 """
 
 # It is started by the device, whenever that appears, and stopped with it; a NIC's comes before the network does.
@@ -152,7 +158,7 @@ Type=oneshot
 RemainAfterExit=yes
 OOMScoreAdjust=-1000
 TimeoutStartSec=60
-ExecStart=/bin/sh {folder}/restore %I {folder}/%I.tc
+ExecStart=/bin/sh {folder}/appeared unit %I
 
 [Install]
 WantedBy=sys-subsystem-net-devices-%i.device

@@ -288,6 +288,7 @@ options:
   handle:
     description:
       - The handle of the root qdisc, a hexadecimal number from V(1:) to V(fffe:).
+      - Where a whole tree is taken away that O(persistent) kept, it need not be given.
     type: str
     default: "1389:"
   replace_root:
@@ -500,6 +501,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import SAFETY, NotKept
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_confirm import conclude, pending
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Held, NotConfirmed
 from ansible_collections.virtnet.qos.plugins.module_utils._netns import enter_netns
@@ -545,7 +547,7 @@ def main() -> None:
             "classes": {"type": "list", "elements": "dict", "options": {**CLASS, **ELEMENT}},
             "prune": {"type": "bool", "default": False},
             **CLASS,
-            "handle": {"type": "str", "default": "1389:"},
+            "handle": {"type": "str", "default": HANDLE},
             "replace_root": {"type": "bool", "default": False},
             "allow_overcommit": {"type": "bool", "default": False},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

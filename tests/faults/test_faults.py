@@ -22,6 +22,7 @@ from .faulty_host import RELEASES, FaultyHost, Run, Seen, expect
 # confirm_timeout of changes that are not confirmed whatever time there is, and of others: what a new connection and a
 # run need on an emulated host, many times over
 SOON, LATE = 10, 90
+BARE = 5000  # milliseconds without limits while a tree is brought back, on an emulated host that is busy
 OLD, NEW = "old", "new"
 NOT_CONFIRMED = "the change was not confirmed over a new connection within"
 # Where the run is held, and which tree stands in the end
@@ -97,6 +98,8 @@ class Case:
 
     def conclude(self, seen: Seen, said: str = "", bare: str = "") -> None:
         """Run once more, which has to converge, and note what was seen."""
+        if seen.tree:
+            assert seen.bare < BARE
         again = self.host.play(self.new, LATE)
         assert again.process.returncode == 0, again.output
         assert self.trees(self.host.look()) == (NEW, NEW)

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 DEVICE, STEP = sys.argv[1:3]
@@ -36,6 +37,7 @@ IN_MOVED_TO, IN_CREATE = 0x80, 0x100  # linux/inotify.h
 libc = ctypes.CDLL(None)
 notes = libc.inotify_init1(os.O_NONBLOCK)
 before = BATCH.stat().st_mtime_ns if BATCH.exists() else 0
+changes: list[bytes] = []  # of classes, since a change was begun that is to be confirmed
 others = set(HOLDS.glob("*"))  # earlier changes that wait to be forgotten
 
 
@@ -60,11 +62,8 @@ def has(name: str) -> bool:
     return any(Path(each, name).exists() for each in set(HOLDS.glob("*")) - others)
 
 
-def something_happens() -> bool:
-    """Wait for new files where they count, or for an announcement of the kernel, but not for long.
-
-    Returns whether a class was changed that is to be confirmed.
-    """
+def wait_for_something() -> None:
+    """Wait for new files where they count, or for an announcement of the kernel, but not for long."""
     for folder in (Path("/run"), HOLDS.parent, HOLDS, *HOLDS.glob("*"), KEPT):
         libc.inotify_add_watch(notes, os.fsencode(folder), IN_MOVED_TO | IN_CREATE)
     select.select([notes, announcements], [], [], 0.1)
@@ -72,50 +71,49 @@ def something_happens() -> bool:
         os.read(notes, 65536)
     with contextlib.suppress(BlockingIOError):
         message = announcements.recv(65536)
-        return int.from_bytes(message[4:6], sys.byteorder) == RTM_NEWTCLASS and has("changed")
+        if int.from_bytes(message[4:6], sys.byteorder) == RTM_NEWTCLASS and has("changed"):
+            changes.append(message)
+
+
+def goes_on_to(step: Callable[[], bool], process: int) -> bool:
+    """Have a run that is held go on in small steps until it is there; return whether it was not over before."""
+    while holder() == process:
+        if step():
+            return True
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.002)
+        os.kill(process, signal.SIGSTOP)
+        while Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] not in "TZ":
+            time.sleep(0.0005)
     return False
 
 
-def is_persisting() -> bool:
-    """Go on from the confirmation in small steps, until the new file is begun: it is there for too short to be seen."""
-    process = holder()
-    while process and has("confirmed") and not any(KEPT.glob(f".{DEVICE}.tc.*")):
-        if BATCH.exists() and BATCH.stat().st_mtime_ns != before:
-            sys.exit("the file was written before the run could be held")
-        os.kill(process, signal.SIGCONT)
-        time.sleep(0.0003)
-        os.kill(process, signal.SIGSTOP)
-        while Path(f"/proc/{process}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] not in "TZ":
-            time.sleep(0.0001)
-        process = holder()
-    return bool(process) and has("confirmed")
-
-
-def is_at(step: str, changed: bool) -> bool:
-    return {
-        "before arming": holder() > 0 and set(HOLDS.glob("*")) <= others,
-        "arming": has("log") and not has("pending"),
-        "armed": has("pending"),
-        "changed": changed,
-        "confirming": has("confirmed"),
-        "persisting": is_persisting(),
-        "persisted": has("confirmed") and BATCH.exists() and BATCH.stat().st_mtime_ns != before,
-    }[step]
+STEPS: dict[str, Callable[[], bool]] = {
+    "before arming": lambda: holder() > 0 and set(HOLDS.glob("*")) <= others,
+    "arming": lambda: has("log") and not has("pending"),
+    "armed": lambda: has("pending"),
+    "changed": lambda: bool(changes),
+    "confirming": lambda: has("confirmed"),
+    "persisting": lambda: any(KEPT.glob(f".{DEVICE}.tc.*")),
+    "persisted": lambda: has("confirmed") and BATCH.exists() and BATCH.stat().st_mtime_ns != before,
+}
 
 
 def main() -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # it sees each step before the run goes on
     print("ready", flush=True)
+    # The file is tried before the change, too, and written within too short a time to be seen.
+    first = "confirming" if STEP == "persisting" else STEP
     end = time.monotonic() + SECONDS
-    changed = False
-    while not is_at(STEP, changed):
+    while not STEPS[first]():
         if time.monotonic() > end:
-            sys.exit(f"no run came to {STEP} within {SECONDS} s")
-        changed = something_happens() or changed
+            sys.exit(f"no run came to {first} within {SECONDS} s")
+        wait_for_something()
     process = holder()
-    if not process:
+    if process:
+        os.kill(process, signal.SIGSTOP)
+    if not process or not goes_on_to(STEPS[STEP], process):
         sys.exit(f"the run was over before it could be held at {STEP}")
-    os.kill(process, signal.SIGSTOP)
     if sys.argv[3:] == ["cut"]:
         libc.reboot(RESTART)
     print("there", flush=True)

@@ -22,7 +22,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _boot, _guard, _hold, _tc_netlink
+from ansible_collections.virtnet.qos.plugins.module_utils._boot import Boot
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold, place_of
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import APPEARED, PATH
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import only_run
 
 from .conftest import Module, Wire, run
 
@@ -394,21 +397,98 @@ def test_a_file_that_makes_no_whole_tree_has_failed(module: Module, old: str, tm
     assert shape() == old
 
 
-def test_what_udev_has_done_is_not_done_twice(module: Module, old: str, tmp_path: Path) -> None:
+def test_an_answer_that_was_lost_does_not_undo_what_came_since(
+    module: Module, old: str, systemd: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    monkeypatch.setattr(Boot, "differs", lambda _boot, _script: True)
+    monkeypatch.setattr(Boot, "check_writable", lambda _boot, _script: None)
+    monkeypatch.setattr(Boot, "keep", lambda _boot, script, _run: kept.append(script))
+    for each in ("systemd-run", "systemctl"):
+        Path(systemd, each).symlink_to("/bin/true")
+    first = module(**arm(60, **NEW), persistent=True)
+    confirm = {"confirm_timeout": 60, "persistent": True, **stage("confirm")}
+    assert module(**confirm)["confirmed"]
+    second = module(**MANY, persistent=True)
+    assert module(**confirm)["confirmed"]
+    assert kept == [first["script"], second["script"]]
+
+
+@pytest.fixture
+def appeared(module: Module, old: str, tmp_path: Path) -> Callable[..., int]:
+    """Have the device appear without a tree, as udev or its unit say; return how that ended.
+
+    What systemd says comes from files. The real one is in the host lab.
+    """
+    commands = {
+        "systemctl": 'for last do :; done; [ -e "$(dirname "$0")/${last##*.}" ]',
+        "systemd-escape": 'for last do :; done; echo "$last"',
+    }
+    for name, text in commands.items():
+        Path(tmp_path, name).write_text(f"#!/bin/sh\n{text}\n", encoding="ascii")
+        Path(tmp_path, name).chmod(0o755)
+    Path(tmp_path, "service").touch()  # is enabled
+    for name, text in {"restore": _hold.PROGRAM, "appeared": APPEARED.replace(PATH, f"{tmp_path}:{PATH}")}.items():
+        Path(tmp_path, name).write_text(text, encoding="ascii")
+    Path(tmp_path, "near.tc").write_text(module(**OLD)["script"], encoding="ascii")
+
+    def appear(said_by: str) -> int:
+        return subprocess.run(["/bin/sh", tmp_path / "appeared", said_by, "near"], check=False).returncode
+
+    return appear
+
+
+def bare() -> None:
+    run("tc", "qdisc", "replace", "dev", "near", "root", "pfifo")
+
+
+def test_udev_makes_the_tree_and_the_unit_does_not_do_it_twice(
+    appeared: Callable[..., int], old: str, tmp_path: Path
+) -> None:
     """Nor does whoever can read a lock get hold of it."""
-    index = Path("/sys/class/net/near/ifindex").read_text(encoding="ascii").strip()
-    done, lock = Path(f"/run/virtnet-qos-early-{index}"), next(Path("/run").glob(f"virtnet-qos-*-{index}.lock"))
-    program, batch = tmp_path / "restore", tmp_path / "near.tc"
-    program.write_text(_hold.PROGRAM, encoding="ascii")
-    batch.write_text(module(**OLD)["script"].replace(" 1389:64 ", " 1389:65 "), encoding="ascii")
-    done.touch()
-    lock.unlink()
-    subprocess.run(["/bin/sh", program, "near", batch], check=True)
+    for lock in Path("/run").glob("virtnet-qos-*.lock"):
+        lock.unlink()
+    bare()
+    assert appeared("udev") == 0
     assert shape() == old
-    assert not done.exists()
-    assert lock.stat().st_mode & 0o777 == 0o600
-    subprocess.run(["/bin/sh", program, "near", batch], check=True)
+    assert [lock.stat().st_mode & 0o777 for lock in Path("/run").glob("virtnet-qos-*.lock")] == [0o600]
+    bare()
+    without = shape()
+    assert appeared("unit") == 0
+    assert shape() == without
+    assert not list(Path("/run").glob("virtnet-qos-made-*"))
+    assert appeared("unit") == 0
+    assert shape() == old
+
+
+def test_what_udev_made_of_an_older_file_is_made_anew(appeared: Callable[..., int], old: str, tmp_path: Path) -> None:
+    bare()
+    assert appeared("udev") == 0
+    time.sleep(0.05)
+    batch = tmp_path / "near.tc"
+    batch.write_text(batch.read_text(encoding="ascii").replace(" 1389:64 ", " 1389:65 "), encoding="ascii")
+    assert appeared("unit") == 0
     assert shape() != old
+
+
+@pytest.mark.parametrize("why", ["disabled", "known already", "at work", "has a tree", "spoilt"])
+def test_udev_leaves_a_device_alone(appeared: Callable[..., int], old: str, tmp_path: Path, why: str) -> None:
+    if why != "has a tree":
+        bare()
+    with contextlib.ExitStack() as until:
+        if why == "disabled":
+            Path(tmp_path, "service").unlink()
+        elif why == "known already":
+            Path(tmp_path, "device").touch()
+        elif why == "at work":
+            until.enter_context(only_run(socket.if_nametoindex("near")))
+        elif why == "has a tree":
+            Path(tmp_path, "near.tc").write_text("qdisc add dev near root pfifo\n", encoding="ascii")
+        else:
+            Path(tmp_path, "near.tc").write_text("nonsense\n", encoding="ascii")
+        assert appeared("udev") == (1 if why == "spoilt" else 0)
+    assert (shape() == old) == (why == "has a tree")
+    assert not list(Path("/run").glob("virtnet-qos-made-*"))
 
 
 def test_what_could_not_be_taken_back_is_told_by_the_next_run(module: Module, old: str) -> None:
@@ -434,6 +514,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Have what looks like systemd, and a folder in PATH for its commands. The real one is in the host lab."""
     Path("/run/systemd/system").mkdir(parents=True)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(_guard, "UDEV", tmp_path)
     yield tmp_path
     shutil.rmtree("/run/systemd")
 

@@ -244,7 +244,7 @@ def test_what_no_batch_can_make_is_named(host: Host) -> None:
     assert result["changed"] is True
 
 
-@pytest.mark.parametrize("transport", ["local", "community.general.chroot"])
+@pytest.mark.parametrize("transport", ["local", "community.general.chroot", "community.docker.docker_api"])
 def test_a_connection_that_stays_on_the_host_is_refused(host: Host, transport: str) -> None:
     connection = Connection()
     connection.transport = transport

@@ -6,26 +6,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _boot, _files
 from ansible_collections.virtnet.qos.plugins.module_utils._boot import Boot
-from ansible_collections.virtnet.qos.plugins.module_utils._restore import EARLY, PROGRAM
+from ansible_collections.virtnet.qos.plugins.module_utils._restore import APPEARED, PROGRAM
 from ansible_collections.virtnet.qos.plugins.module_utils._systemd import CommandFailed, escape
 
 COMMON = [
     "virtnet-qos/restore",
-    "virtnet-qos/early",
+    "virtnet-qos/appeared",
     "units/virtnet-qos@.service",
     "rules/90-virtnet-qos.rules",
 ]
 
 
-@pytest.mark.parametrize("program", [PROGRAM, EARLY])
+@pytest.mark.parametrize("program", [PROGRAM, APPEARED])
 def test_the_programs_are_sound(program: str) -> None:
     checked = subprocess.run(
         ["shellcheck", "-"], input=program, capture_output=True, text=True, check=False, timeout=60
@@ -66,15 +69,15 @@ class Systemctl:
             wants.mkdir(exist_ok=True)
             Path(wants, command[-1]).symlink_to(self.units / "virtnet-qos@.service")
         elif command[1] == "disable":
-            Path(wants, command[-1]).unlink()
-            wants.rmdir()
+            Path(wants, command[-1]).unlink(missing_ok=True)
+            shutil.rmtree(wants, ignore_errors=True)
         return 0, "", ""
 
 
 @pytest.fixture
 def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemctl:
     monkeypatch.setattr(_boot, "FOLDER", tmp_path / "virtnet-qos")
-    for name in ("UNITS", "RULES"):
+    for name in ("UNITS", "RULES", "RUNTIME_UNITS"):
         monkeypatch.setattr(_boot, name, tmp_path / name.lower())
         Path(tmp_path, name.lower()).mkdir()
     monkeypatch.setattr(Boot, "_is_physical", lambda _boot: False)
@@ -161,3 +164,46 @@ def test_what_is_somebody_elses_makes_no_other_tree(systemctl: Systemctl) -> Non
     eth0 = Boot("eth0")
     eth0.keep("one\n", systemctl)
     assert not eth0.differs("one\n# Not of virtnet.qos, and not here: qdisc clsact ffff:\n")
+
+
+class Killed(BaseException):
+    """Nothing that could be handled."""
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_a_first_run_that_was_ended_while_it_wrote_leaves_nothing(
+    systemctl: Systemctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    count = iter(range(writes))
+
+    def write(*arguments: Any) -> None:
+        if next(count, None) is None:
+            raise Killed
+        _files.write(*arguments)
+
+    eth0 = Boot("eth0")
+    with monkeypatch.context() as patch:
+        patch.setattr(_boot, "write", write)
+        with contextlib.nullcontext() if writes == 5 else pytest.raises(Killed):
+            eth0.keep("one\n", systemctl)
+    assert eth0.differs("")
+    eth0.keep("", systemctl)
+    assert not eth0.differs("")
+    assert there(tmp_path) == set()
+    assert not list(tmp_path.glob("virtnet-qos"))
+
+
+@pytest.mark.parametrize("where", ["units", "runtime_units"])
+def test_a_unit_that_is_masked_brings_nothing(systemctl: Systemctl, tmp_path: Path, where: str) -> None:
+    eth0 = Boot("eth0")
+    eth0.keep("one\n", systemctl)
+    Path(tmp_path, where, eth0.unit).symlink_to("/dev/null")
+    assert eth0.is_masked
+    assert eth0.brings("one\n") == "nothing, since its unit is not as it should be"
+
+
+def test_the_handle_of_what_is_kept(systemctl: Systemctl) -> None:
+    eth0 = Boot("eth0")
+    assert eth0.major() is None
+    eth0.keep("# a tree\nqdisc add dev eth0 root handle 2a: hfsc default 1388\n", systemctl)
+    assert eth0.major() == 0x2A
