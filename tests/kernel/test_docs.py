@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What docs/hfsc.md says is what the kernel does: its examples, run and measured."""
+"""What the docs say is what the kernel does: their examples, run, and those of docs/hfsc.md measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ import yaml
 
 Module = Any
 Wire = Any
-PAGE = Path(__file__).resolve().parents[2] / "docs/hfsc.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+PAGE = DOCS / "hfsc.md"
 SO_TIMESTAMPNS = 35
 # 30 Mbit/s, more than any class here may have; sending all that goes would leave the lab's one processor no time.
 SEND = """\
@@ -142,3 +143,19 @@ def test_bursts_that_pass_at_once(wire: Wire, module: Module) -> None:
     print(statistics.quantiles(steep, n=10), statistics.quantiles(flat, n=10))
     assert statistics.median(steep) == pytest.approx(4 * 0.8, abs=2)
     assert statistics.median(flat) == pytest.approx(4 * 16, abs=5)
+
+
+def test_the_example_of_safe_changes(wire: Wire, module: Module) -> None:
+    """Without persistent, which needs systemd; Molecule runs that."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "safe-changes.md").read_text(encoding="utf-8"), re.DOTALL)
+    ((options,),) = (task.values() for task in yaml.safe_load(block))
+    assert options.pop("persistent")
+    options["device"] = "near"
+
+    def stage(name: str) -> dict[str, Any]:
+        confirm = {"stage": name, "token": "0123456789abcdef", "by": "ann@control"}
+        return module(**options, _confirm=confirm)
+
+    assert stage("arm")["changed"]
+    assert stage("confirm")["confirmed"]
+    assert not stage("arm")["changed"]
