@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The role vm_qos, run by ansible-playbook against libvirt's test driver: what it makes of policies and profiles.
+
+That driver forgets everything with the module that opened it. What stays, Molecule shows on a real host.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Callable
+
+import pytest
+
+pytest.importorskip("libvirt")
+
+ROOT = Path(__file__).resolve().parents[2]
+Role = Callable[..., "dict[str, Any]"]
+
+PROFILES = {
+    "gold": {"inbound": {"average": "8mbit", "peak": "16mbit"}, "outbound": {"average": "8mbit"}},
+    "silver": {"inbound": {"average": "4mbit"}},
+}
+ONE = {"inbound": {"average": "1mbit", "burst": "1MiB"}}
+
+
+@pytest.fixture
+def role(tmp_path: Path) -> Role:
+    """Run the role in check mode and return what its last task answered, with how many tasks there were."""
+    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["virtnet.qos.vm_qos"]}]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    variables = {
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
+        "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
+        "ANSIBLE_CALLBACK_TREE_DIR": str(tmp_path / "answers"),
+        "ANSIBLE_HOME": str(tmp_path / "home"),
+        "LC_ALL": "C.UTF-8",
+    }
+
+    def run(**inventory: Any) -> dict[str, Any]:
+        given = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "vm_qos_uri": "test:///default",
+            "qos_profiles": PROFILES,
+            **inventory,
+        }
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "--check", "play.yml"]
+        # Less verbose, it does not say what a module was given.
+        command += ["-vvv", "--extra-vars", json.dumps(given)]
+        environment = {**os.environ, **variables}
+        # A role that refuses fails.
+        ran = subprocess.run(
+            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        )
+        recap = dict(re.findall(r"(\w+)=(\d+)", ran.stdout.rpartition("PLAY RECAP")[2]))
+        answer: dict[str, Any] = json.loads((tmp_path / "answers/localhost").read_text())
+        tasks = sum(int(recap[outcome]) for outcome in ("ok", "failed"))
+        # Two that are always there: Ansible's check of the role's arguments, and the role's own of its profiles.
+        printed = " ".join((ran.stdout + ran.stderr).split())
+        return {**answer, "tasks": tasks - 2, "failed": recap["failed"] == "1", "printed": printed}
+
+    return run
+
+
+def sent(answer: dict[str, Any]) -> Any:
+    """Return the policies that the module was given, without what they do not say."""
+
+    def said(options: dict[str, Any]) -> dict[str, Any]:
+        shown = {key: said(value) if isinstance(value, dict) else value for key, value in options.items()}
+        return {key: value for key, value in shown.items() if value is not None and value != "present"}
+
+    return [said(policy) for policy in answer["invocation"]["module_args"]["policies"]]
+
+
+def test_all_policies_are_one_task(role: Role) -> None:
+    policies = [
+        {"match": {"domain": "x", "mac": ["52:54:00:*", "a,b"]}, "profile": "gold"},
+        {"match": {"network": "default", "bridge": "*", "portgroup": "p"}, "profile": "gold", "state": "absent"},
+        {"match": {"title": "t", "metadata": "a:b=c"}, "profile": "gold", "outbound": {"average": "unlimited"}},
+        {"match": {"domain": "t*"}, "profile": "silver", "state": "present"},
+        {"match": {"domain": "*"}, **ONE, "profile": None},
+    ]
+    answer = role(vm_qos_policies=[*policies[:1], *policies[2:4], policies[1], policies[4]])
+    assert answer["tasks"] == 1
+    assert sent(answer) == [
+        {"match": {"domain": ["x"], "mac": ["52:54:00:*", "a,b"]}, **PROFILES["gold"]},
+        {
+            "match": {"title": ["t"], "metadata": ["a:b=c"]},
+            "inbound": PROFILES["gold"]["inbound"],
+            "outbound": {"average": "unlimited"},
+        },
+        {"match": {"domain": ["t*"]}, **PROFILES["silver"]},
+        {"match": {"network": ["default"], "bridge": ["*"], "portgroup": ["p"]}, "state": "absent"},
+        {"match": {"domain": ["*"]}, **ONE},
+    ]
+    # libvirt's test driver brings one domain along.
+    (changed,) = answer["interfaces"]
+    assert (changed["domain"], changed["policy"], changed["scopes"]) == ("test", 2, ["live", "config"])
+    assert changed["after"] == {"inbound": {"average": "4mbit"}}
+
+
+def test_a_policy_for_no_nic_is_warned_of_or_refused(role: Role) -> None:
+    policies = [{"match": {"domain": "elsewhere"}, "profile": "gold"}]
+    answer = role(vm_qos_policies=policies)
+    assert answer["changed"] is False
+    assert "[WARNING]: Policies that claim no NIC: policies[0] (no NIC on this host fits)." in answer["printed"]
+    refused = role(vm_qos_policies=policies, vm_qos_require_match=True)
+    assert refused["msg"].startswith("policies[0].match: no NIC on this host fits it;")
+
+
+def test_without_policies_libvirt_is_not_asked(role: Role) -> None:
+    assert role(vm_qos_uri="test:///nowhere", vm_qos_policies=[])["tasks"] == 0
+
+
+def test_what_would_be_done_is_said_while_the_packages_are_missing(role: Role) -> None:
+    policies = [{"match": {"domain": "t*"}, "profile": "silver"}, {"match": {"domain": "x"}, "state": "absent"}]
+    answer = role(vm_qos_policies=policies, prepare_pending=True, vm_qos_uri="test:///nowhere")
+    assert (answer["tasks"], answer["changed"]) == (1, True)
+    assert answer["msg"] == {
+        "would_ensure": [
+            {"match": {"domain": "t*"}, **PROFILES["silver"]},
+            {"match": {"domain": "x"}, "state": "absent"},
+        ]
+    }
+
+
+def test_all_that_is_wrong_with_profiles_is_refused_at_once(role: Role) -> None:
+    answer = role(
+        qos_profiles={**PROFILES, "odd": {"inbound": {"average": "1mbit"}, "outbond": {"average": "1mbit"}}},
+        vm_qos_policies=[
+            {"match": {"domain": "t*"}, "profile": "silver"},
+            {"match": {"domain": "u*"}, "profile": "golden"},
+            {"match": {"domain": "v*"}, "profile": "Silver"},
+        ],
+    )
+    assert answer["msg"].split(". ") == [
+        "vm_qos_policies[1].profile 'golden': qos_profiles has gold, silver, odd; correct the name, or add the profile",
+        "vm_qos_policies[2].profile 'Silver': qos_profiles has gold, silver, odd; correct the name, or add the profile",
+        "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it.",
+    ]
+
+
+def test_no_profiles_at_all(role: Role) -> None:
+    answer = role(qos_profiles={}, vm_qos_policies=[{"match": {"domain": "t*"}, "profile": "gold"}])
+    assert "'gold': qos_profiles has no profiles; correct the name" in answer["msg"]
+    answer = role(qos_profiles=None, vm_qos_policies=[{"match": {"domain": "t*"}, "state": "absent"}])
+    assert answer["changed"] is False
+
+
+def test_the_module_refuses_by_the_numbers_of_the_role(role: Role) -> None:
+    answer = role(
+        vm_qos_policies=[
+            {"match": {"domain": "x"}, "profile": "gold"},
+            {"match": {"domain": "t*"}, "profile": "silver", "state": "absent", **ONE},
+            {"match": {"domain": "t*"}},
+            {"match": {}, "profile": "gold"},
+            {"match": {"domain": "t*"}, "inbound": {"average": "100"}},
+        ]
+    )
+    assert answer["failed"] is True
+    for sentence in (
+        "policies[1].inbound: not allowed with state=absent;",
+        "policies[2].state 'present': state=present needs inbound, outbound or both;",
+        "policies[3].match: a match that names nothing would be for every NIC",
+        "policies[4].inbound.average '100': a number without a unit is ambiguous;",
+    ):
+        assert sentence in answer["msg"]
