@@ -11,7 +11,7 @@ export LC_ALL := C.UTF-8
 LAYERS := lint build unit sanity kernel lab molecule host_qos
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench bench-confirm faults $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench bench-confirm faults refusals $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five m
 
 faults: venv ## What goes wrong while a change waits to be confirmed, and a table of what was found, in the host lab (about a quarter of an hour)
 	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
+
+refusals: venv ## Write docs/refusals.md anew, from what the module answers
+	@WRITE_REFUSALS=1 $(VENV)/bin/python -m pytest -q tests/unit/test_refusals.py
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@
