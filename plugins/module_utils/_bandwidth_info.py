@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Callable
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    CLEAR,
     DIRECTIONS,
     NO_BANDWIDTH,
     RATES,
@@ -114,6 +115,30 @@ def _text(bandwidth: Bandwidth) -> dict[str, dict[str, str]]:
 
 def _drift(of: Mapping[str, Bandwidth]) -> list[str]:
     return of["live"].differing(of["config"]) if len(of) == len(SCOPES) else []
+
+
+def _unenforced(interface: Mapping[str, Any]) -> bool:
+    enforced = interface["enforced"] or {}
+    return any(enforced[direction]["agrees"] is False for direction in DIRECTIONS if direction in enforced)
+
+
+def _limited(interface: Mapping[str, Any]) -> bool:
+    bandwidths = [interface[scope]["effective"] for scope in SCOPES if interface[scope]]
+    limits = [
+        each[direction]
+        for each in (*bandwidths, interface["enforced"] or {})
+        for direction in each
+        if direction in DIRECTIONS
+    ]
+    return any("floor" in limit or limit["average"] not in (None, CLEAR) for limit in limits)
+
+
+# What a NIC can be returned for, and whether one is that, by what interface_info() says of it.
+NOTEWORTHY: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "drift": lambda interface: bool(interface["drift"]),
+    "unenforced": _unenforced,
+    "limited": _limited,
+}
 
 
 def network_info(network: NetworkByScope, domains: Iterable[Domain], kernel: Kernel) -> dict[str, Any]:

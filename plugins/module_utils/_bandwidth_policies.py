@@ -59,9 +59,9 @@ class Policies:
                     self._by_name.setdefault(name, []).append(index)
 
     @property
-    def metadata(self) -> bool:
-        """Whether a policy asks for metadata."""
-        return any(policy.match.metadata for policy in self._policies)
+    def about(self) -> bool:
+        """Whether a policy asks for what people and programs noted of a domain."""
+        return any(policy.match.about for policy in self._policies)
 
     @property
     def floors(self) -> bool:

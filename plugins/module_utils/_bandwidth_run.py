@@ -119,7 +119,7 @@ def _converge_host(
 ) -> Outcome:
     problems = Problems()
     # Floors add up over all domains; otherwise those that no policy can be for need not be read.
-    domains = host.domains(scopes, None if policies.floors else policies.concern, policies.metadata)
+    domains = host.domains(scopes, None if policies.floors else policies.concern, policies.about)
     claims = policies.claim(domains, host.network, problems)
     idle = policies.idle(domains, claims, host.network)
     if require_match:

@@ -137,7 +137,7 @@ class Host:
             return replace(self._read(found, scopes), saved=saved)
 
     def domains(
-        self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, metadata: bool = False
+        self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, about: bool = False
     ) -> list[Domain]:
         """Return the domains of the host, sorted by name, as far as these scopes and what is asked of their names go.
 
@@ -151,7 +151,7 @@ class Host:
 
         def read(handle: Any) -> Domain | None:
             uuid = handle.UUIDString()
-            return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, metadata)
+            return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
 
         concerned = [handle for handle in everything if concern is None or concern(handle.name())]
         there = [domain for domain in _spread(read, concerned) if domain]
@@ -279,38 +279,39 @@ class Host:
         return self._handles.get(change.uuid) or self._connection.lookupByUUIDString(change.uuid)
 
     def _read_whatever_happens(
-        self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, metadata: bool
+        self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, about: bool
     ) -> Domain | None:
         """Return the domain; None where it is gone."""
         running = handle.ID() != NO_ID
-        with _explained(f"Reading domain '{handle.name()}' on {self._uri}"):
-            for again in (False, True, True):
-                try:
-                    if again:
-                        running, persistent = bool(handle.isActive()), bool(handle.isPersistent())
-                    domain = self._read(handle, _scopes(running, persistent) & set(scopes), metadata)
-                    return replace(domain, running=domain.running if "live" in scopes else running, saved=saved)
-                except libvirt.libvirtError as error:
-                    # A NIC that was unplugged meanwhile is an invalid argument.
-                    if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
-                        raise
+        for again in (False, True, True):
+            try:
+                if again:
+                    running, persistent = bool(handle.isActive()), bool(handle.isPersistent())
+                there = [scope for scope in _scopes(running, persistent) if scope in scopes]
+                domain = self._read(handle, there, about)
+                ran = domain.running if "live" in scopes else running
+                return replace(domain, running=ran, saved=saved) if saved or ran != domain.running else domain
+            except libvirt.libvirtError as error:
+                # A NIC that was unplugged meanwhile is an invalid argument.
+                if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
+                    raise _host_error(f"Reading domain '{handle.name()}' on {self._uri}", error) from error
         return None
 
-    def _read(self, handle: Any, scopes: Collection[str], metadata: bool = False) -> Domain:
+    def _read(self, handle: Any, scopes: Collection[str], about: bool = False) -> Domain:
         """Return a domain in these scopes; without the live one where the guest was shut off meanwhile."""
         nics: dict[str, tuple[Nic, ...]] = {}
-        about: dict[str, About] = {}
+        notes: dict[str, About] = {}
         if "live" in scopes:
-            live = read_domain(handle.XMLDesc(0), metadata)
+            live = read_domain(handle.XMLDesc(0), about)
             if live.running:
                 nics["live"] = tuple(self._with_own(handle, nic) for nic in live.nics)
-                about["live"] = live.about
+                notes["live"] = live.about
         if "config" in scopes:
-            config = read_domain(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), metadata)
-            nics["config"], about["config"] = config.nics, config.about
+            config = read_domain(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), about)
+            nics["config"], notes["config"] = config.nics, config.about
         uuid = handle.UUIDString()
         self._handles[uuid] = handle
-        return Domain(handle.name(), uuid, nics, about, "live" in nics, policer_stays=self._policer_stays)
+        return Domain(handle.name(), uuid, nics, notes, "live" in nics, policer_stays=self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -434,6 +435,8 @@ class Host:
 
 
 def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
+    if READERS == 1:
+        return [function(item) for item in items]
     """Return what the function returns of the items, in any order: while libvirt answers one, Python reads another."""
     with ThreadPoolExecutor(READERS) as pool:
         # A task for each item would cost more than many an item.
@@ -471,8 +474,11 @@ def _explained(doing: str) -> Generator[None, None, None]:
     try:
         yield
     except libvirt.libvirtError as error:
-        gone = error.get_error_code() in _GONE
-        raise HostError(_sentence(doing, error), gone=gone) from error
+        raise _host_error(doing, error) from error
+
+
+def _host_error(doing: str, error: Any) -> HostError:
+    return HostError(_sentence(doing, error), gone=error.get_error_code() in _GONE)
 
 
 def _sentence(doing: str, error: Any) -> str:

@@ -19,7 +19,6 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     DIRECTIONS,
     FIELDS,
     NO_BANDWIDTH,
-    UNLIMITED,
     Bandwidth,
     Limit,
     canonical,
@@ -31,6 +30,8 @@ except ImportError:
     LXML_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     LXML_IMPORT_ERROR = None
+    # The XML comes from libvirt, but titles, descriptions and metadata in it come from whoever may edit a guest.
+    _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True)
 
 if TYPE_CHECKING:
     from lxml.etree import _Element
@@ -139,11 +140,32 @@ class DomainXml:
 
 
 def read_domain(domain_xml: str, metadata: bool = True) -> DomainXml:
-    """Return what the XML of a domain says; its metadata, which can be long, only where they are asked for."""
+    """Return what the XML of a domain says; its title and its metadata, which can be long, where they are asked for."""
+    devices = None if metadata else _interfaces(domain_xml)
+    if devices is not None:
+        return DomainXml(tuple(map(_read_nic, devices)), About(), " id=" in domain_xml[: domain_xml.index(">")])
     root = _parse(domain_xml)
-    nics = tuple(_read_nic(element) for element in root.iterfind("devices/interface"))
+    nics = tuple(map(_read_nic, root.iterfind("devices/interface")))
     about = About(root.findtext("title"), tuple(_noted(root)) if metadata else ())
     return DomainXml(nics, about, root.get("id") is not None)
+
+
+def _interfaces(domain_xml: str) -> list[_Element] | None:
+    """Return the NICs without parsing the rest, which is most of the XML; None where this text is not as libvirt's is.
+
+    libvirt writes them one after the other. What people write into a domain as XML, its metadata, is before them.
+    """
+    devices = domain_xml.rfind("<devices>")
+    start, end = domain_xml.find("<interface ", devices), domain_xml.rfind("</interface>")
+    if devices < 0 or not domain_xml.startswith("<domain ") or (end < start and start >= 0):
+        return None
+    if start < 0:
+        return []
+    try:
+        found = _parse(f"<devices>{domain_xml[start:end]}</interface></devices>").findall("interface")
+    except etree.XMLSyntaxError:
+        return None
+    return found if len(found) == domain_xml.count("<interface ", devices) else None
 
 
 def read_nics(domain_xml: str) -> tuple[Nic, ...]:
@@ -196,43 +218,41 @@ def read_bandwidth(parent: _Element) -> Bandwidth:
 
 
 def _read_bandwidth(element: _Element) -> Bandwidth:
-    limits = {str(child.tag): child for child in reversed(element)}
-    return Bandwidth(*(_read_limit(limits.get(direction)) for direction in DIRECTIONS))
-
-
-def _read_limit(element: _Element | None) -> Limit:
-    return UNLIMITED if element is None else _limit(*(element.get(name, "0") for name in FIELDS))
+    limits = {child.tag: child.items() for child in reversed(element)}
+    return _bandwidth(*(tuple(limits.get(direction, ())) for direction in DIRECTIONS))
 
 
 @lru_cache(maxsize=1024)  # a host has many NICs, and few limits
-def _limit(*values: str) -> Limit:
-    return canonical(dict(zip(FIELDS, map(int, values))))
+def _bandwidth(*directions: tuple[tuple[str, str], ...]) -> Bandwidth:
+    return Bandwidth(*(_limit(dict(attributes)) for attributes in directions))
+
+
+def _limit(attributes: Mapping[str, str]) -> Limit:
+    return canonical({name: int(attributes.get(name, "0")) for name in FIELDS})
+
+
+_NOTHING: Mapping[str, str] = {}
 
 
 def _read_nic(element: _Element) -> Nic:
     # One walk over the children; a search for each of them takes twice as long.
-    parts = {str(child.tag): child for child in reversed(element)}
+    parts = {child.tag: child for child in reversed(element)}
     bandwidth = parts.get("bandwidth")
     shown = NO_BANDWIDTH if bandwidth is None else _read_bandwidth(bandwidth)
-
-    def attribute(part: str, name: str) -> str | None:
-        found = parts.get(part)
-        return None if found is None else found.get(name)
-
+    source = parts.get("source", _NOTHING)
     return Nic(
-        mac=(attribute("mac", "address") or "").lower(),
+        mac=parts.get("mac", _NOTHING).get("address", "").lower(),
         type=element.get("type", ""),
-        target=attribute("target", "dev"),
-        alias=attribute("alias", "name"),
-        network=attribute("source", "network"),
-        portgroup=attribute("source", "portgroup"),
-        bridge=attribute("source", "bridge"),
-        openvswitch=attribute("virtualport", "type") == "openvswitch",
+        target=parts.get("target", _NOTHING).get("dev"),
+        alias=parts.get("alias", _NOTHING).get("name"),
+        network=source.get("network"),
+        portgroup=source.get("portgroup"),
+        bridge=source.get("bridge"),
+        openvswitch=parts.get("virtualport", _NOTHING).get("type") == "openvswitch",
         shown=shown,
         own=shown,
     )
 
 
 def _parse(text: str) -> _Element:
-    # The XML comes from libvirt, but titles, descriptions and metadata in it come from whoever may edit a guest.
-    return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True, huge_tree=True))
+    return etree.fromstring(text.encode(), _PARSER)

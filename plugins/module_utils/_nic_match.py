@@ -43,9 +43,9 @@ class Match:
     of_nic: Mapping[str, Globs]
 
     @property
-    def metadata(self) -> bool:
-        """Whether it asks for metadata."""
-        return "metadata" in self.of_domain
+    def about(self) -> bool:
+        """Whether it asks for what people and programs noted of a domain."""
+        return "title" in self.of_domain or "metadata" in self.of_domain
 
     def concerns(self, name: str) -> bool:
         """Whether it can be for a NIC of the domain with this name."""
@@ -54,12 +54,15 @@ class Match:
 
     def fits_domain(self, name: str, about: About) -> bool:
         """Whether what it says of domains fits this one."""
-        facts = {"domain": (name,), "title": (about.title,), "metadata": about.metadata}
-        return all(any(map(globs.fit, facts[key])) for key, globs in self.of_domain.items())
+        for key, globs in self.of_domain.items():
+            facts = (name,) if key == "domain" else (about.title,) if key == "title" else about.metadata
+            if not any(map(globs.fit, facts)):
+                return False
+        return True
 
     def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
         """Whether what it says of NICs fits this one."""
-        return all(globs.fit(fact(key, nic, find_network)) for key, globs in self.of_nic.items())
+        return not self.of_nic or all(globs.fit(fact(key, nic, find_network)) for key, globs in self.of_nic.items())
 
 
 def fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:

@@ -59,6 +59,21 @@ options:
         description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.metadata).
         type: list
         elements: str
+  only:
+    description:
+      - Which of these NICs to return, so that the result of a whole host stays small. One that is any of what is named
+        here is returned.
+      - V(drift) are those whose bandwidth in the running guest is not that of the persistent definition.
+      - V(unenforced) are those of which the kernel does not do what libvirt says.
+      - V(limited) are those that have a limit or a guaranteed rate, be it in the running guest, in the persistent
+        definition or in the kernel.
+      - When omitted, all of them are returned. Networks are returned whatever is named here.
+    type: list
+    elements: str
+    choices:
+      - drift
+      - unenforced
+      - limited
 notes:
   - The connection to libvirt is a read-only one. libvirt refuses nothing of what is asked on it, so the user needs
     neither root nor the group libvirt, unless polkit on the host was told otherwise. Nor does the kernel ask for any
@@ -68,7 +83,8 @@ notes:
   - The kernel is asked after libvirt. What is changed in between may be shown as not agreeing.
   - The kernel that is asked is that of the host where the module runs, in its network namespace. What libvirt on
     another host has done (O(uri) with a host name) is not known to it.
-  - A NIC takes about 900 bytes of the result. Where a thousand of them are too much for the log of a job, use O(match).
+  - A NIC takes about 900 bytes of the result, and AWX cuts what is more than 700000 bytes. Where a host has many, use
+    O(only) or O(match).
 seealso:
   - module: virtnet.qos.virt_iface_bandwidth
   - module: virtnet.qos.tc_hfsc_info
@@ -93,6 +109,18 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ there.interfaces | selectattr('drift') | map(attribute='domain') | unique }}"
 
+- name: Look at all NICs of a large host, and return those that need attention
+  virtnet.qos.virt_bandwidth_info:
+    only:
+      - drift
+      - unenforced
+  register: odd
+
+- name: Fail if there are any
+  ansible.builtin.assert:
+    that: not odd.interfaces
+    fail_msg: "{{ odd.interfaces | length }} of {{ odd.considered }} NICs are not as declared"
+
 - name: Look at the NICs of some guests on a network, and at what the network has left to guarantee
   virtnet.qos.virt_bandwidth_info:
     match:
@@ -106,6 +134,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+considered:
+  description: How many NICs were looked at, that is all of the host, or those that O(match) is for.
+  returned: success
+  type: int
+  sample: 1000
 interfaces:
   description: The NICs, sorted by the names of their domains.
   returned: success
@@ -410,6 +443,7 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import (
+    NOTEWORTHY,
     Seen,
     interface_info,
     network_info,
@@ -434,20 +468,28 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
     check_uri(options["uri"], problems)
     login = login_of(options, problems)
     match = None if options["match"] is None else parse_match(options["match"], problems, "match")
+    if options["only"] is not None and not options["only"]:
+        problems.add(
+            "only", [], "an empty list would return nothing", f"name one of {', '.join(NOTEWORTHY)}, or drop it"
+        )
     problems.refuse_if_any()
     host = Host(options["uri"], True, login)
     networks = host.networks()
     # Floors add up over all domains; otherwise those that are not meant need not be read.
     floors = any(each.now.bandwidth.inbound.cap for each in networks)
     concern = match.concerns if match and not floors else None
-    domains = host.domains(SCOPES, concern, bool(match and match.metadata))
+    domains = host.domains(SCOPES, concern, bool(match and match.about))
     nics = seen(domains, match, host.network)
     if match:
         names = {nic.network for each in nics for nic in each.nics.values()}
         networks = [each for each in networks if each.name in names]
     kernel = ask(nics, networks) if host.here else Kernel(unknown="libvirt runs on another host")
+    interfaces = [interface_info(each, host.network, kernel) for each in nics]
+    if options["only"] is not None:
+        interfaces = [each for each in interfaces if any(NOTEWORTHY[what](each) for what in options["only"])]
     return {
-        "interfaces": [interface_info(each, host.network, kernel) for each in nics],
+        "considered": len(nics),
+        "interfaces": interfaces,
         "networks": [network_info(each, domains, kernel) for each in networks],
     }
 
@@ -469,6 +511,7 @@ def main() -> None:
         argument_spec={
             **OPTIONS,
             "match": {"type": "dict", "options": dict.fromkeys((*DOMAIN_KEYS, *NIC_KEYS), globs)},
+            "only": {"type": "list", "elements": "str", "choices": list(NOTEWORTHY)},
         },
         required_together=[TOGETHER],
         supports_check_mode=True,
