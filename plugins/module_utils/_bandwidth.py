@@ -173,15 +173,18 @@ def _parse_average(text: str | None, problems: Problems, option: str) -> tuple[i
 def to_parameters(bandwidth: Bandwidth, directions: list[str]) -> dict[str, int]:
     """Return the typed parameters that replace these directions as a whole.
 
-    The names are those of VIR_DOMAIN_BANDWIDTH_IN_AVERAGE and its siblings. Zeros are sent as well: an average of 0
-    is what clears, and a direction that is sent is replaced in full (qemuDomainSetInterfaceParameters).
+    The names are those of VIR_DOMAIN_BANDWIDTH_IN_AVERAGE and its siblings. A direction that is sent is replaced in
+    full (qemuDomainSetInterfaceParameters), so of what is not set only what clears is sent: an average of 0, and for
+    inbound a floor of 0 beside it.
     """
-    return {
-        f"{direction}.{name}": getattr(bandwidth[direction], name)
-        for direction in directions
-        for name in FIELDS
-        if (direction, name) != ("outbound", "floor")
-    }
+    parameters = {}
+    for direction in directions:
+        limit = bandwidth[direction]
+        parameters[f"{direction}.average"] = limit.average
+        clearing = {"floor": 0} if direction == "inbound" and not limit.average else {}
+        set_ = {name: value for name in FIELDS[1:] if (value := getattr(limit, name))}
+        parameters.update({f"{direction}.{name}": value for name, value in {**clearing, **set_}.items()})
+    return parameters
 
 
 def from_parameters(parameters: Mapping[str, int]) -> Bandwidth:

@@ -33,12 +33,14 @@ SEGMENT = 64  # KiB, what a guest with segmentation offload hands over as one pa
 def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
     """Return what libvirt takes without a word, and what then does not hold or is easily overlooked."""
     said: dict[_Warning, _Where] = {}
+    # What one policy wants is the same for a thousand NICs, but for what polices them.
+    found: dict[tuple[int, str | None], list[_Warning]] = {}
     for claim in claims:
         for scope, wanted in claim.wanted.items():
-            for check in (_peak(claim.nic, wanted), _burst(claim.nic, wanted)):
-                for warning in check:
-                    said.setdefault(warning, _Where()).add(wanted, claim.nic)
-            for warning in _portgroup(claim.nics[scope], wanted, find_network):
+            alike = (id(wanted), claim.nic.policed)
+            if alike not in found:
+                found[alike] = [*_peak(claim.nic, wanted), *_burst(claim.nic, wanted)]
+            for warning in (*found[alike], *_portgroup(claim.nics[scope], wanted, find_network)):
                 said.setdefault(warning, _Where()).add(wanted, claim.nic)
     return [where.told(warning) for warning, where in said.items()]
 

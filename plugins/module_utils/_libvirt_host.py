@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Collection, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Callable, TypeVar
 from urllib.parse import urlsplit
 
@@ -29,8 +29,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, unmet
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import NOBODY, Login, NoAnswer, connect
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
-    About,
     Domain,
+    DomainXml,
     Network,
     NetworkByScope,
     Nic,
@@ -49,7 +49,7 @@ else:
     # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
     _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
-READERS = 3  # at a time: they keep both libvirt and Python at work; a daemon lets a client have 5 calls open
+READERS = 3  # at a time, or writers: they keep libvirt at work; a daemon lets a client have 5 calls open
 NO_ID = -1  # of a domain that does not run
 
 _Item = TypeVar("_Item")
@@ -134,7 +134,7 @@ class Host:
             found = self._find(name)
             scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
             saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-            return replace(self._read(found, scopes), saved=saved)
+            return replace(self._read(found, scopes).domain(), saved=saved)
 
     def domains(
         self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, about: bool = False
@@ -149,13 +149,14 @@ class Host:
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
 
-        def read(handle: Any) -> Domain | None:
-            uuid = handle.UUIDString()
+        def read(handle: Any) -> _Answer | None:
+            # Most hosts have none of these, and a UUID is one more call for each domain.
+            uuid = handle.UUIDString() if transient or saved else ""
             return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
 
         concerned = [handle for handle in everything if concern is None or concern(handle.name())]
-        there = [domain for domain in _spread(read, concerned) if domain]
-        return sorted(there, key=lambda domain: domain.name)
+        answers = [answer for answer in _spread(read, concerned) if answer]
+        return sorted((answer.domain() for answer in answers), key=lambda domain: domain.name)
 
     def started(self, domains: Sequence[Domain]) -> list[str]:
         """Return the names of those domains that did not run when they were read, and do now."""
@@ -209,19 +210,34 @@ class Host:
         One NIC that libvirt refuses does not keep the others from what is wanted of them. With ``lenient`` a guest that
         went away meanwhile is told as `Away`, and does not take its definition's new value with it.
         """
-        made: list[Change] = []
-        failures: list[HostError] = []
-        for change in changes:
-            try:
-                self._apply(change, lenient)
-                made.append(change)
-            except HostError as failure:
-                failures.append(failure)
-                if isinstance(failure, Away) and failure.made:
-                    made.append(replace(change, writes=failure.made))
-                if not self._connection.isAlive():
-                    break
-        return made, failures + self._read_back(made, lenient)
+        done: dict[int, Change] = {}
+        failed: dict[int, HostError] = {}
+        alive = True
+
+        def make(numbers: Sequence[int]) -> None:
+            nonlocal alive
+            for number in numbers:
+                if not alive:
+                    return
+                try:
+                    self._apply(changes[number], lenient)
+                    done[number] = changes[number]
+                except HostError as failure:
+                    failed[number] = failure
+                    if isinstance(failure, Away) and failure.made:
+                        done[number] = replace(changes[number], writes=failure.made)
+                    alive = alive and bool(self._connection.isAlive())
+
+        # Definitions have nothing to do with each other, and libvirt writes those of several guests side by side. What
+        # runs can have floors on the same network, and keeps its order.
+        definitions: dict[str, list[int]] = {}
+        running: list[int] = []
+        for number, change in enumerate(changes):
+            (running if "live" in change.writes else definitions.setdefault(change.uuid, [])).append(number)
+        _spread(make, list(definitions.values()))
+        make(running)
+        made = [done[number] for number in sorted(done)]
+        return made, [failed[number] for number in sorted(failed)] + self._read_back(made, lenient)
 
     def _read_back(self, made: Sequence[Change], lenient: bool) -> list[HostError]:
         """Return what libvirt accepted and did not do. Every domain is read once, in the scopes that were written."""
@@ -229,14 +245,15 @@ class Host:
         for change in made:
             scopes.setdefault(change.uuid, set()).update(change.writes)
 
-        def read(change: Change) -> tuple[str, Domain | HostError]:
+        def read(change: Change) -> _Answer | HostError:
             try:
-                with _explained(f"Reading domain '{change.domain}' back"):
-                    return change.uuid, self._read(self._handle(change), scopes[change.uuid])
-            except HostError as failure:
-                return change.uuid, failure
+                return self._read(self._handle(change), scopes[change.uuid])
+            except libvirt.libvirtError as error:
+                return _host_error(f"Reading domain '{change.domain}' back", error)
 
-        after = dict(_spread(read, list({change.uuid: change for change in made}.values())))
+        domains = {change.uuid: change for change in made}
+        answers = zip(domains, _spread(read, list(domains.values())))
+        after = {uuid: answer.domain() if isinstance(answer, _Answer) else answer for uuid, answer in answers}
         failures: list[HostError] = []
         for change in made:
             domain = after[change.uuid]
@@ -280,38 +297,36 @@ class Host:
 
     def _read_whatever_happens(
         self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, about: bool
-    ) -> Domain | None:
-        """Return the domain; None where it is gone."""
+    ) -> _Answer | None:
+        """Return what libvirt says of the domain; None where it is gone."""
         running = handle.ID() != NO_ID
         for again in (False, True, True):
             try:
                 if again:
                     running, persistent = bool(handle.isActive()), bool(handle.isPersistent())
                 there = [scope for scope in _scopes(running, persistent) if scope in scopes]
-                domain = self._read(handle, there, about)
-                ran = domain.running if "live" in scopes else running
-                return replace(domain, running=ran, saved=saved) if saved or ran != domain.running else domain
+                answer = self._read(handle, there, about)
             except libvirt.libvirtError as error:
                 # A NIC that was unplugged meanwhile is an invalid argument.
                 if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
                     raise _host_error(f"Reading domain '{handle.name()}' on {self._uri}", error) from error
+            else:
+                answer.saved = saved
+                answer.running = answer.running if "live" in scopes else running
+                return answer
         return None
 
-    def _read(self, handle: Any, scopes: Collection[str], about: bool = False) -> Domain:
+    def _read(self, handle: Any, scopes: Collection[str], about: bool = False) -> _Answer:
         """Return a domain in these scopes; without the live one where the guest was shut off meanwhile."""
-        nics: dict[str, tuple[Nic, ...]] = {}
-        notes: dict[str, About] = {}
+        live: DomainXml | None = None
         if "live" in scopes:
-            live = read_domain(handle.XMLDesc(0), about)
-            if live.running:
-                nics["live"] = tuple(self._with_own(handle, nic) for nic in live.nics)
-                notes["live"] = live.about
-        if "config" in scopes:
-            config = read_domain(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE), about)
-            nics["config"], notes["config"] = config.nics, config.about
+            shown = read_domain(handle.XMLDesc(0), about)
+            if shown.running:
+                live = replace(shown, nics=tuple(self._with_own(handle, nic) for nic in shown.nics))
+        config = handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if "config" in scopes else None
         uuid = handle.UUIDString()
         self._handles[uuid] = handle
-        return Domain(handle.name(), uuid, nics, notes, "live" in nics, policer_stays=self._policer_stays)
+        return _Answer(handle.name(), uuid, live, config, about, live is not None, self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -344,8 +359,10 @@ class Host:
         refuses both. The definition comes first, because taking it back touches no traffic.
         """
         of = f"Domain '{change.domain}', NIC {change.nic}"
-        with _explained(f"Finding domain '{change.domain}' again"):
+        try:
             domain = self._handle(change)
+        except libvirt.libvirtError as error:
+            raise _host_error(f"Finding domain '{change.domain}' again", error) from error
         busy = self._busy(domain)
         if busy:
             message = f"{of}: it is left as it is, since the guest is being {busy}; run again when that is over."
@@ -404,7 +421,7 @@ class Host:
         try:
             if not (domain.isActive() if scope == "live" else domain.isPersistent()):
                 return gone
-            there = _has(self._read(domain, {scope}), scope, nic.mac)
+            there = _has(self._read(domain, {scope}).domain(), scope, nic.mac)
         except libvirt.libvirtError as again:
             return gone if again.get_error_code() in _GONE else None
         return None if there else f"it was taken from the {SCOPE_NAMES[scope]}"
@@ -434,14 +451,41 @@ class Host:
         return " ".join(said), stands
 
 
+@dataclass
+class _Answer:
+    """What libvirt answered of a domain. Its definition is parsed only when all have been read.
+
+    Parsing in between costs several times as much, on a processor that libvirt's daemon shares: its caches then hold
+    the one or the other. Of a running guest more is asked, as its XML says, so that one is parsed at once.
+    """
+
+    name: str
+    uuid: str
+    live: DomainXml | None
+    config: str | None
+    about: bool
+    running: bool
+    policer_stays: bool
+    saved: bool = False
+
+    def domain(self) -> Domain:
+        read = {"live": self.live, "config": read_domain(self.config, self.about) if self.config else None}
+        nics = {scope: each.nics for scope, each in read.items() if each}
+        about = {scope: each.about for scope, each in read.items() if each}
+        return Domain(self.name, self.uuid, nics, about, self.running, self.saved, self.policer_stays)
+
+
 def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    if READERS == 1:
-        return [function(item) for item in items]
-    """Return what the function returns of the items, in any order: while libvirt answers one, Python reads another."""
+    """Return what the function returns of each item: while libvirt answers one, it is asked for another."""
+    results: list[_Result] = [*items]  # type: ignore[list-item]
+    if len(items) <= 1:
+        return list(map(function, items))
     with ThreadPoolExecutor(READERS) as pool:
         # A task for each item would cost more than many an item.
         parts = pool.map(lambda start: [function(item) for item in items[start::READERS]], range(READERS))
-        return [result for part in parts for result in part]
+        for start, part in enumerate(parts):
+            results[start::READERS] = part
+    return results
 
 
 def _has(domain: Domain, scope: str, mac: str) -> bool:

@@ -87,9 +87,9 @@ def test_parameters_round_trip(bandwidth: Bandwidth) -> None:
 
 @given(bandwidths, bandwidths, st.sampled_from(["inbound", "outbound"]))
 def test_only_the_directions_asked_for_are_sent(wanted: Bandwidth, had: Bandwidth, direction: str) -> None:
-    had_parameters = to_parameters(had, list(DIRECTIONS))
-    after = from_parameters({**had_parameters, **to_parameters(wanted, [direction])})
     other = "outbound" if direction == "inbound" else "inbound"
+    # libvirt replaces a direction that is sent as a whole.
+    after = from_parameters({**to_parameters(had, [other]), **to_parameters(wanted, [direction])})
     assert after[direction] == wanted[direction]
     assert after[other] == had[other]
 
