@@ -74,7 +74,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--host", help="a host of the lab that is up, instead of one that is booted for this")
     parser.add_argument("--guests", type=int, default=500, help="with two NICs each; default: %(default)s")
     parser.add_argument("--rounds", type=int, default=5, help="default: %(default)s")
-    parser.add_argument("--plays", type=int, default=3, help="rounds of ansible-playbook; default: %(default)s")
+    parser.add_argument(
+        "--plays", type=int, default=3, help="rounds of ansible-playbook, 0 to leave it out; default: %(default)s"
+    )
     parser.add_argument("--looped", type=int, default=50, help="NICs that the loop is over; default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     return parser.parse_args(arguments)
@@ -183,7 +185,8 @@ def measure(host: Host, report: Report, options: argparse.Namespace) -> None:
     compare_steady(report, names["steady"], steady)
     changes = host.sides("changes", guests, rounds)
     compare_changes(report, names["changes"], changes)
-    compare_loop(report, names["loop"], host, options)
+    if options.plays:
+        compare_loop(report, names["loop"], host, options)
     memory(report, steady, changes)
 
 
