@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint build unit sanity kernel lab molecule host_qos
+LAYERS := lint build unit sanity kernel lab molecule host_qos vm_qos
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test bench bench-confirm bench-vm faults refusals $(LAYERS) packages venv clean
@@ -33,6 +33,7 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
+vm_qos: venv ## Policies over guests that come and go, on a real Debian host; VM_QOS_RELEASE=bookworm or forky for another than trixie
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json

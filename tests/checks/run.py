@@ -97,12 +97,14 @@ CHECKS = [
     pytest("lab", "pytest tests/lab", "tests/lab"),
     molecule("molecule", "molecule: site", "default"),
     molecule("host_qos", "molecule: host_qos", "host_qos"),
+    molecule("vm_qos", "molecule: vm_qos", "vm_qos"),
 ]
 # What runs side by side: in each line lanes of layers, on a machine of two processors.
 SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("lint", "build", "unit", "sanity"), ("lab",)],
     [("kernel",), ("molecule",)],
     [("host_qos",)],
+    [("vm_qos",)],
 ]
 
 
