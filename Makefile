@@ -11,7 +11,7 @@ export LC_ALL := C.UTF-8
 LAYERS := lint build unit sanity kernel lab molecule host_qos vm_qos
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench bench-confirm bench-vm faults refusals $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench bench-confirm bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five m
 
 bench-vm: venv ## How fast virt_iface_bandwidth is over 1 000 NICs beside libvirt's calls and a loop of virsh, in the host lab (a quarter of an hour)
 	@$(VENV)/bin/python tests/benchmark/virt_host.py --json .cache/benchmark_vm.json
+
+measure-vm: venv ## Declared, enforced and measured rates of a real guest, also while they change, in the host lab (about ten minutes)
+	@$(VENV)/bin/python tests/benchmark/guest_rates.py --json .cache/guest_rates.json
 
 faults: venv ## What goes wrong while a change waits to be confirmed, and a table of what was found, in the host lab (about a quarter of an hour)
 	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
