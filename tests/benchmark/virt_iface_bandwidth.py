@@ -4,14 +4,14 @@
 
 """Measure virt_iface_bandwidth over a host of guests against the bare libvirt calls that read and write the same.
 
-    .venv/bin/python tests/benchmark/virt_iface_bandwidth.py [--uri qemu:///system] [--json FILE]
+    .venv/bin/python tests/benchmark/virt_iface_bandwidth.py [--json FILE]
 
 Defines guests that are shut off, each with two NICs, and takes them away again. What is compared alternates within each
 round, since machines are noisy. A ratio is the median of the rounds' own ratios. The module's times are those of main()
 in this process, its imports done; a connection to libvirt stands beside, and both sides open one of their own.
 
 With test:///default, which needs no daemon, libvirt itself answers within microseconds, so that its ratios say how much
-Python there is to a call, and are no measure of what a host sees: the limits are for qemu:///system, in the host lab.
+Python there is to a call, and are no measure of what a host sees: that is what virt_host.py measures, in the host lab.
 With --answer 300, every description of a domain takes both sides 300 microseconds more, as from a daemon.
 Exits with 1 if a limit was missed.
 """
