@@ -22,7 +22,7 @@ demo: venv ## Limit a real guest and a real uplink on a real host, and show decl
 demo-down: ## Take the demo's host down
 	@$(PYTHON) tests/lab/host.py down demo
 
-test: venv ## Run everything that has to pass: all layers below
+test: venv ## Run everything that has to pass: all layers below but vm_qos
 	@$(VENV)/bin/python tests/checks/run.py
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, changelog and licence checks
@@ -33,7 +33,7 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
-vm_qos: venv ## Policies over guests that come and go, on a real Debian host; VM_QOS_RELEASE=bookworm or forky for another than trixie
+vm_qos: venv ## Policies over guests that come and go, on a real Debian host; by hand (about twenty minutes; VM_QOS_RELEASE=bookworm or forky for another than trixie)
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json

@@ -106,6 +106,7 @@ SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("host_qos",)],
     [("vm_qos",)],
 ]
+BY_HAND = {"vm_qos"}  # only where it is named: by itself it takes half as long as all others
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def summary(outcomes: list[Outcome]) -> str:
 def main() -> int:
     """Return 0 where every check passed."""
     layers = list(dict.fromkeys(check.layer for check in CHECKS))
-    wanted = sys.argv[1:] or layers
+    wanted = sys.argv[1:] or [layer for layer in layers if layer not in BY_HAND]
     if not set(wanted) <= set(layers):
         raise SystemExit(f"There are the layers {', '.join(layers)}.")
     outcomes: list[Outcome] = []
