@@ -74,7 +74,7 @@ class Guest:
         self._inventory.parent.mkdir(exist_ok=True)
         self._inventory.write_text(lab("inventory", name), encoding="utf-8")
         self._ansible("ansible.builtin.apt", {"name": ["python3-libvirt", "python3-lxml"], "update_cache": True})
-        self.device = self.ask("virsh", "domiflist", DOMAIN).split(MAC)[0].split()[-4]
+        self.device = self.ask("virsh", "domiflist", DOMAIN).split(MAC, maxsplit=1)[0].split()[-4]
 
     def limit(self, **directions: dict[str, str]) -> dict[str, Any]:
         """Have the module ensure these limits."""

@@ -252,12 +252,16 @@ REFUSALS = {
         "cannot be written to /etc",
     ),
     "no room in /etc": (
-        "mount -t tmpfs -o size=32k none /mnt && cp -a /etc/virtnet-qos/. /mnt && mount --move /mnt /etc/virtnet-qos"
-        " && ! cat /dev/zero > /etc/virtnet-qos/full 2>/dev/null",
+        "mount -t tmpfs -o size=32k none /mnt && cp -a /etc/virtnet-qos/. /mnt && mount --bind /mnt /etc/virtnet-qos"
+        " && umount /mnt && ! cat /dev/zero > /etc/virtnet-qos/full 2>/dev/null",
         "umount /etc/virtnet-qos",
         "No space left on device",
     ),
-    "no room in /run": ("! cat /dev/zero > /run/full 2>/dev/null", "rm /run/full", "No space left on device"),
+    "no room in /run": (
+        "! cat /dev/zero > /run/full 2>/dev/null",
+        "rm /run/full",
+        "could not be made to undo the change by itself",
+    ),
     "systemd refuses": (
         "mount -t tmpfs -o ro none /run/systemd/transient",
         "umount /run/systemd/transient",
@@ -279,7 +283,7 @@ def test_what_cannot_be_safe_is_refused(case: Begin, fault: str, release: str) -
     assert run.process.returncode == 2
     assert says in run.message
     assert this.trees(seen) == (OLD, OLD)
-    assert seen.holds == ()
+    assert not {"pending", "expired"} & set(seen.holds)
     this.conclude(seen, short(run))
 
 
