@@ -60,8 +60,7 @@ class Boot:
         """Return what the next boot brings, in words, where ``script`` is the tree that it should bring, if any."""
         there = read(self.batch)
         if there is None:
-            left = any(_unfinished(self.batch)) or (FOLDER.exists() and not any(FOLDER.glob("*.tc")))
-            return LEFT if left else NOTHING
+            return LEFT if self._has_left() else NOTHING
         if not same(there, script):
             return OTHER if script else SOME
         return THIS if self._is_enabled() else STALE
@@ -118,6 +117,8 @@ class Boot:
     def _forget(self, run: Run) -> None:
         if (UNITS / f"{NAME}.service").exists():
             call(run, "systemctl", "disable", "--quiet", "--now", self.unit)
+        for link in list(self._links()):  # which it leaves where the unit is masked
+            link.unlink()
         last = not set(FOLDER.glob("*.tc")) - {self.batch}
         if last:
             for path in _common():
@@ -130,12 +131,26 @@ class Boot:
         if last:
             for left in {*FOLDER.glob(".*"), *(each for path in _common() for each in _unfinished(path))}:
                 left.unlink()
-            FOLDER.rmdir()
+            with contextlib.suppress(OSError):  # somebody else's files are in it
+                FOLDER.rmdir()
 
     def _tidy(self) -> None:
         """Remove what a run left that was ended while it wrote."""
         for path in _unfinished(self.batch):
             path.unlink()
+
+    def _links(self) -> Iterator[Path]:
+        """Return what has the unit started."""
+        return UNITS.glob(f"*.wants/{self.unit}")
+
+    def _has_left(self) -> bool:
+        """Whether there are files of a run that was ended while it wrote, where there is no tree."""
+        if any(_unfinished(self.batch)) or any(self._links()):
+            return True
+        if any(FOLDER.glob("*.tc")) or not FOLDER.exists():
+            return False
+        ours = any(path.exists() for path in _common()) or any(FOLDER.glob(".*"))
+        return ours or not any(FOLDER.iterdir())
 
     def _is_enabled(self) -> bool:
         wants = [f"sys-subsystem-net-devices-{escape(self.device)}.device.wants"]

@@ -187,11 +187,12 @@ def guard_of(module: AnsibleModule, problems: Problems) -> Guard:
         boot = Boot(device)
         if netns:
             problems.add("persistent", True, f"no boot brings the network namespace {netns}", "leave out persistent")
-        if not is_there() and options.get("state") == "absent":
+        absent = options.get("state") == "absent"
+        if not is_there():
             boot = None  # there can be nothing
-        elif not is_there():
-            problems.add("persistent", True, "this host has no systemd to bring it back", "leave out persistent")
-        elif not UDEV.exists() and options.get("state") != "absent":
+            if not absent:
+                problems.add("persistent", True, "this host has no systemd to bring it back", "leave out persistent")
+        elif not UDEV.exists() and not absent:
             problems.add("persistent", True, "this host has no udev to tell of its devices", "leave out persistent")
     missing = [each for each in COMMANDS if not shutil.which(each, path=PATH)]
     if missing and (boot or seconds):

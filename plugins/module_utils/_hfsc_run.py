@@ -41,15 +41,17 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
     if declaration and declaration.whole and guard.boot and device not in there:
         problems.refuse_if_any()
         return forget(module, guard)
-    if declaration and declaration.whole and guard.boot and options["handle"] == HANDLE:
-        # A device that an inventory does not name any more has no handle there, either.
-        declaration = replace(declaration, major=guard.boot.major() or declaration.major)
     check_name(device, there, problems)
     if not may_change():
         problems.add("device", device, "changing its qdiscs needs CAP_NET_ADMIN", "run the task with become: true")
     if declaration is None or problems.found:
         raise Refused(problems.found)
     tc = Tc(device, there[device], declaration.major)
+    kept = guard.boot.major() if guard.boot and declaration.whole and options["handle"] == HANDLE else None
+    if kept and tc.read().foreign.root == f"hfsc {kept:x}:":
+        # A device that an inventory does not name any more has no handle there, either.
+        declaration = replace(declaration, major=kept)
+        tc = Tc(device, there[device], kept)
     if module.check_mode:
         return run_on(module, tc, declaration, guard, None)
     with only_run(tc.index) as lock:

@@ -119,7 +119,10 @@ if [ "$1" = unit ]; then
     recent=$(find "$made" -newer "$batch" 2>/dev/null)
     rm -f "$made"
     [ -z "$recent" ] || exit 0
-    exec sh "$folder/restore" "$device" "$batch"
+    sh "$folder/restore" "$device" "$batch"
+    status=$?
+    rm -f "$made" # of udev, if that was still at it
+    exit "$status"
 fi
 systemctl --root=/ --quiet is-enabled "virtnet-qos@$name.service" || exit 0
 ! systemctl --quiet is-active "sys-subsystem-net-devices-$name.device" || exit 0

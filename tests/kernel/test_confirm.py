@@ -414,6 +414,35 @@ def test_an_answer_that_was_lost_does_not_undo_what_came_since(
     assert kept == [first["script"], second["script"]]
 
 
+def test_a_masked_unit_is_refused(module: Module, old: str, systemd: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_boot, "UNITS", systemd)
+    (systemd / Boot("near").unit).symlink_to("/dev/null")
+    result = module(**arm(**NEW), persistent=True)
+    assert "persistent True: the unit virtnet-qos@near.service is masked; systemctl unmask" in result["msg"]
+    assert shape() == old
+
+
+@pytest.mark.parametrize("kept", ["2a", "2b"])
+def test_a_tree_that_is_kept_goes_whatever_its_handle(
+    module: Module, wire: Wire, systemd: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    """Unless it is another one that stands."""
+    monkeypatch.setattr(_boot, "FOLDER", systemd)
+    module(**OLD, handle="2a:")
+    batch = systemd / "near.tc"
+    batch.write_text(module(**OLD, handle="2a:")["script"].replace(" 2a:", f" {kept}:"), encoding="ascii")
+    result = module(state="absent", persistent=True, check=True)
+    assert ("actions" in result) == (kept == "2a"), result
+    if kept == "2b":
+        assert "set handle: '2a:'" in result["msg"]
+
+
+def test_a_tree_that_goes_is_confirmed_where_there_is_no_systemd(module: Module, old: str) -> None:
+    module(**arm(state="absent", persistent=True))
+    assert "hfsc" not in shape()
+    assert module(confirm_timeout=WAIT, persistent=True, **stage("confirm"))["confirmed"]
+
+
 @pytest.fixture
 def appeared(module: Module, old: str, tmp_path: Path) -> Callable[..., int]:
     """Have the device appear without a tree, as udev or its unit say; return how that ended.

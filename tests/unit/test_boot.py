@@ -202,6 +202,25 @@ def test_a_unit_that_is_masked_brings_nothing(systemctl: Systemctl, tmp_path: Pa
     assert eth0.brings("one\n") == "nothing, since its unit is not as it should be"
 
 
+def test_a_unit_that_is_masked_goes_all_the_same(systemctl: Systemctl, tmp_path: Path) -> None:
+    """systemctl disable ignores it, and says so to nobody."""
+    eth0 = Boot("eth0")
+    eth0.keep("one\n", systemctl)
+    eth0.keep("", lambda _command: (0, "", ""))
+    assert there(tmp_path) == set()
+    assert not eth0.differs("")
+
+
+def test_somebody_elses_file_is_left_alone(systemctl: Systemctl, tmp_path: Path) -> None:
+    eth0 = Boot("eth0")
+    eth0.keep("one\n", systemctl)
+    Path(tmp_path, "virtnet-qos/eth0.tc.orig").touch()
+    eth0.keep("", systemctl)
+    assert there(tmp_path) == {"virtnet-qos/eth0.tc.orig"}
+    assert not eth0.differs("")
+    assert not Boot("eth7").differs("")
+
+
 def test_the_handle_of_what_is_kept(systemctl: Systemctl) -> None:
     eth0 = Boot("eth0")
     assert eth0.major() is None
