@@ -116,10 +116,9 @@ EXAMPLES = r"""
       - unenforced
   register: odd
 
-- name: Fail if there are any
-  ansible.builtin.assert:
-    that: not odd.interfaces
-    fail_msg: "{{ odd.interfaces | length }} of {{ odd.considered }} NICs are not as declared"
+- name: Say how many there are
+  ansible.builtin.debug:
+    msg: "{{ odd.interfaces | length }} of {{ odd.considered }} NICs are not as declared"
 
 - name: Look at the NICs of some guests on a network, and at what the network has left to guarantee
   virtnet.qos.virt_bandwidth_info:
