@@ -45,7 +45,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.lab.hostlab import ssh, state  # noqa: E402
 
-PLACE = "/root/benchmark"
+PLACE = "virtnet-qos-benchmark"  # in the home of the host's user
 ENVIRONMENT = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"), "LC_ALL": "C.UTF-8"}
 
 
@@ -151,7 +151,7 @@ class Host:
     def payload(self, task: dict[str, Any]) -> str:
         """Return where on the host the program is that Ansible sends for a task which changes nothing."""
         self.play(task, changed=False, ANSIBLE_KEEP_REMOTE_FILES="1")
-        return self.ask("sh", "-c", "ls -t /root/.ansible/tmp/*/AnsiballZ_virt_iface_bandwidth.py | head -n 1").strip()
+        return self.ask("sh", "-c", "ls -t ~/.ansible/tmp/*/AnsiballZ_virt_iface_bandwidth.py | head -n 1").strip()
 
 
 def parcel() -> bytes:

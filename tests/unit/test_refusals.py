@@ -16,12 +16,9 @@ from typing import Any, Callable, NamedTuple
 
 import pytest
 import yaml
-from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
-
-libvirt = pytest.importorskip("libvirt")
+from ansible_collections.virtnet.qos.tests.unit.driver import host, runner, state
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/refusals.md"
 Options = dict[str, Any]
@@ -214,51 +211,23 @@ WARNED = (
 
 @pytest.fixture(scope="module")
 def connection() -> Iterator[Any]:
-    """What the page says there is. The state lives while this connection is open."""
-    connection = libvirt.open("test:///default")
-    networks = [connection.networkDefineXML(xml) for xml in NETWORKS]
-    for network in networks:
-        network.create()
-    domains = [connection.defineXML(xml) for xml in (*RUNNING, OFF)]
-    for each in domains[: len(RUNNING)]:
-        each.create()
-    brief = connection.createXML(BRIEF)
-    yield connection
-    brief.destroy()
-    for each in domains:
-        if each.isActive():
-            each.destroy()
-        each.undefine()
-    for network in networks:
-        network.destroy()
-        network.undefine()
-    connection.close()
+    """What the page says there is."""
+    with host(*NETWORKS, running=RUNNING, off=[OFF], transient=[BRIEF]) as connection:
+        yield connection
 
 
 @pytest.fixture
 def answer(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Answer:
     """Run the module, and return its result with the warnings it gave; nothing may have changed."""
-    warned: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warned.append(warning))
+    run = runner(virt_iface_bandwidth, capfd, monkeypatch, _ansible_diff=False)
 
     def answer(options: Options, check: bool = False) -> dict[str, Any]:
-        warned.clear()
-        given = {"uri": "test:///default", **options, "_ansible_check_mode": check}
         before = state(connection)
-        with patch_module_args(given), pytest.raises(SystemExit):
-            virt_iface_bandwidth.main()
+        result = run(check, **options)
         assert state(connection) == before
-        return {**json.loads(capfd.readouterr().out), "warned": list(warned)}
+        return result
 
     return answer
-
-
-def state(connection: Any) -> dict[str, str]:
-    return {
-        f"{each.name()} {flags}": each.XMLDesc(flags)
-        for each in connection.listAllDomains()
-        for flags in (0, libvirt.VIR_DOMAIN_XML_INACTIVE)
-    }
 
 
 def table(rows: Rows, said: Callable[[Options], str]) -> str:
