@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import re
+import shutil
 import socket
 import struct
 import subprocess
@@ -20,7 +21,10 @@ import pytest
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _guard
+from ansible_collections.virtnet.qos.plugins.module_utils._hold import Hold
 from ansible_collections.virtnet.qos.plugins.modules import tc_hfsc_class
+from ansible_collections.virtnet.qos.tests.kernel.changes import OLD, WAIT, end
 
 T = TypeVar("T")
 VLANS = (100, 200, 300)
@@ -37,6 +41,13 @@ def run(*command: str, batch: str | None = None) -> str:
     done = subprocess.run(command, input=batch, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
+
+
+def shape() -> str:
+    """Return the tree of ``near`` without what was counted."""
+    # In an order of our own: the kernel's is that in which they came.
+    shown = [sorted(run("tc", each, "show", "dev", "near").splitlines()) for each in ("qdisc", "class", "filter")]
+    return "\n".join(line for lines in shown for line in lines)
 
 
 class Wire:
@@ -149,3 +160,28 @@ def module(capsys: pytest.CaptureFixture[str]) -> Module:
         return result
 
     return module
+
+
+@pytest.fixture
+def old(wire: Wire, module: Module) -> str:
+    module(**OLD)
+    return shape()
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Have what looks like systemd, and a folder in PATH for its commands. The real one is in the host lab."""
+    Path("/run/systemd/system").mkdir(parents=True)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(_guard, "UDEV", tmp_path)
+    yield tmp_path
+    shutil.rmtree("/run/systemd")
+
+
+@pytest.fixture
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(_guard, "SECONDS", range(WAIT, 3601))
+    yield
+    end("/run/virtnet-qos/")
+    for each in Path("/run/virtnet-qos").glob("*/*"):
+        Hold(each).remove()
