@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,5 +116,8 @@ def _look_after_connections() -> None:
     def run() -> None:
         while True:
             libvirt.virEventRunDefaultImpl()
+            # It is woken with every call of another thread, which doubled what a call costs. Once a second is enough:
+            # a daemon asks every few, and who waits for an answer looks after the connection by itself.
+            time.sleep(1)
 
     threading.Thread(target=run, daemon=True).start()

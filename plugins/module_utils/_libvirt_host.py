@@ -12,10 +12,9 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Collection, Generator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
@@ -36,6 +35,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Nic,
     nic_without_bandwidth,
     read_domain,
+    read_domains,
     read_network,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -49,15 +49,12 @@ else:
     # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
     _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
-READERS = 3  # at a time, or writers: they keep libvirt at work; a daemon lets a client have 5 calls open
 NO_ID = -1  # of a domain that does not run
-
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
 
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
 _LOGIN = f"libvirt did not let this user in: give the username and password if it asks for them, or {_BECOME}"
+_SILENT = "see whether libvirt hangs there, or raise the option timeout"
 _REPLUG = (
     "the virtual network was restarted while the guest was plugged in; restart the guest, or the daemon of libvirt, "
     "so that the NIC gets its port back"
@@ -117,7 +114,7 @@ class Host:
                 self._connection = connect(uri, read_only, login)
             except NoAnswer as error:
                 text = f"Connecting to {uri} failed: no answer within {login.seconds} s"
-                raise HostError(f"{text}; see whether libvirt hangs there, or raise the option timeout.") from error
+                raise HostError(f"{text}; {_SILENT}.") from error
             # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
             self._policer_stays = self._connection.getLibVersion() >= 12_004_000
 
@@ -134,7 +131,8 @@ class Host:
             found = self._find(name)
             scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
             saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-            return replace(self._read(found, scopes).domain(), saved=saved)
+            (domain,) = _domains([self._read(found, scopes)])
+            return replace(domain, saved=saved)
 
     def domains(
         self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, about: bool = False
@@ -155,11 +153,13 @@ class Host:
             return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
 
         concerned = [handle for handle in everything if concern is None or concern(handle.name())]
-        answers = [answer for answer in _spread(read, concerned) if answer]
-        return sorted((answer.domain() for answer in answers), key=lambda domain: domain.name)
+        answers = [answer for answer in map(read, concerned) if answer]
+        return sorted(_domains(answers, about), key=lambda domain: domain.name)
 
     def started(self, domains: Sequence[Domain]) -> list[str]:
         """Return the names of those domains that did not run when they were read, and do now."""
+        if not self._connection.isAlive():
+            return []  # whatever broke the connection has been told
         with _explained(f"Listing the domains on {self._uri}"):
             active = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         return [domain.name for domain in domains if not domain.running and domain.uuid in active]
@@ -210,34 +210,19 @@ class Host:
         One NIC that libvirt refuses does not keep the others from what is wanted of them. With ``lenient`` a guest that
         went away meanwhile is told as `Away`, and does not take its definition's new value with it.
         """
-        done: dict[int, Change] = {}
-        failed: dict[int, HostError] = {}
-        alive = True
-
-        def make(numbers: Sequence[int]) -> None:
-            nonlocal alive
-            for number in numbers:
-                if not alive:
-                    return
-                try:
-                    self._apply(changes[number], lenient)
-                    done[number] = changes[number]
-                except HostError as failure:
-                    failed[number] = failure
-                    if isinstance(failure, Away) and failure.made:
-                        done[number] = replace(changes[number], writes=failure.made)
-                    alive = alive and bool(self._connection.isAlive())
-
-        # Definitions have nothing to do with each other, and libvirt writes those of several guests side by side. What
-        # runs can have floors on the same network, and keeps its order.
-        definitions: dict[str, list[int]] = {}
-        running: list[int] = []
-        for number, change in enumerate(changes):
-            (running if "live" in change.writes else definitions.setdefault(change.uuid, [])).append(number)
-        _spread(make, list(definitions.values()))
-        make(running)
-        made = [done[number] for number in sorted(done)]
-        return made, [failed[number] for number in sorted(failed)] + self._read_back(made, lenient)
+        made: list[Change] = []
+        failures: list[HostError] = []
+        for change in changes:
+            try:
+                self._apply(change, lenient)
+                made.append(change)
+            except HostError as failure:
+                failures.append(failure)
+                if isinstance(failure, Away) and failure.made:
+                    made.append(replace(change, writes=failure.made))
+                if not self._connection.isAlive():
+                    break
+        return made, failures + self._read_back(made, lenient)
 
     def _read_back(self, made: Sequence[Change], lenient: bool) -> list[HostError]:
         """Return what libvirt accepted and did not do. Every domain is read once, in the scopes that were written."""
@@ -245,15 +230,14 @@ class Host:
         for change in made:
             scopes.setdefault(change.uuid, set()).update(change.writes)
 
-        def read(change: Change) -> _Answer | HostError:
+        answers: list[_Answer] = []
+        after: dict[str, Domain | HostError] = {}
+        for change in {change.uuid: change for change in made}.values():
             try:
-                return self._read(self._handle(change), scopes[change.uuid])
+                answers.append(self._read(self._handle(change), scopes[change.uuid]))
             except libvirt.libvirtError as error:
-                return _host_error(f"Reading domain '{change.domain}' back", error)
-
-        domains = {change.uuid: change for change in made}
-        answers = zip(domains, _spread(read, list(domains.values())))
-        after = {uuid: answer.domain() if isinstance(answer, _Answer) else answer for uuid, answer in answers}
+                after[change.uuid] = _host_error(f"Reading domain '{change.domain}' back", error)
+        after.update((domain.uuid, domain) for domain in _domains(answers))
         failures: list[HostError] = []
         for change in made:
             domain = after[change.uuid]
@@ -326,7 +310,7 @@ class Host:
         config = handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if "config" in scopes else None
         uuid = handle.UUIDString()
         self._handles[uuid] = handle
-        return _Answer(handle.name(), uuid, live, config, about, live is not None, self._policer_stays)
+        return _Answer(handle.name(), uuid, live, config, live is not None, self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -421,7 +405,8 @@ class Host:
         try:
             if not (domain.isActive() if scope == "live" else domain.isPersistent()):
                 return gone
-            there = _has(self._read(domain, {scope}).domain(), scope, nic.mac)
+            (found,) = _domains([self._read(domain, {scope})])
+            there = _has(found, scope, nic.mac)
         except libvirt.libvirtError as again:
             return gone if again.get_error_code() in _GONE else None
         return None if there else f"it was taken from the {SCOPE_NAMES[scope]}"
@@ -453,39 +438,31 @@ class Host:
 
 @dataclass
 class _Answer:
-    """What libvirt answered of a domain. Its definition is parsed only when all have been read.
-
-    Parsing in between costs several times as much, on a processor that libvirt's daemon shares: its caches then hold
-    the one or the other. Of a running guest more is asked, as its XML says, so that one is parsed at once.
-    """
+    """What libvirt answered of a domain. Of a running guest more is asked, as its XML says, so that one is parsed."""
 
     name: str
     uuid: str
     live: DomainXml | None
     config: str | None
-    about: bool
     running: bool
     policer_stays: bool
     saved: bool = False
 
-    def domain(self) -> Domain:
-        read = {"live": self.live, "config": read_domain(self.config, self.about) if self.config else None}
-        nics = {scope: each.nics for scope, each in read.items() if each}
-        about = {scope: each.about for scope, each in read.items() if each}
-        return Domain(self.name, self.uuid, nics, about, self.running, self.saved, self.policer_stays)
 
+def _domains(answers: Sequence[_Answer], about: bool = False) -> list[Domain]:
+    """Return the domains. Their definitions are parsed only now that all have been read.
 
-def _spread(function: Callable[[_Item], _Result], items: Sequence[_Item]) -> list[_Result]:
-    """Return what the function returns of each item: while libvirt answers one, it is asked for another."""
-    results: list[_Result] = [*items]  # type: ignore[list-item]
-    if len(items) <= 1:
-        return list(map(function, items))
-    with ThreadPoolExecutor(READERS) as pool:
-        # A task for each item would cost more than many an item.
-        parts = pool.map(lambda start: [function(item) for item in items[start::READERS]], range(READERS))
-        for start, part in enumerate(parts):
-            results[start::READERS] = part
-    return results
+    Parsing in between costs several times as much, on a processor that libvirt's daemon shares: its caches then hold
+    the one or the other.
+    """
+    definitions = iter(read_domains([each.config for each in answers if each.config is not None], about))
+    domains = []
+    for each in answers:
+        read = {"live": each.live, "config": None if each.config is None else next(definitions)}
+        nics = {scope: xml.nics for scope, xml in read.items() if xml}
+        noted = {scope: xml.about for scope, xml in read.items() if xml}
+        domains.append(Domain(each.name, each.uuid, nics, noted, each.running, each.saved, each.policer_stays))
+    return domains
 
 
 def _has(domain: Domain, scope: str, mac: str) -> bool:
@@ -533,6 +510,8 @@ def _sentence(doing: str, error: Any) -> str:
 
 def _hint(error: Any) -> str | None:
     code = error.get_error_code()
+    if "keepalive" in error.get_error_message():  # an internal error, as many others
+        return _SILENT
     if code == libvirt.VIR_ERR_SYSTEM_ERROR:
         # virReportSystemError puts errno into int1.
         return {

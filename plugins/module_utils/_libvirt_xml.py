@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -139,33 +139,51 @@ class DomainXml:
     running: bool
 
 
+def read_domains(domain_xmls: Sequence[str], metadata: bool = True) -> list[DomainXml]:
+    """Return what the XML of each domain says; its title and its metadata, which can be long, where asked for."""
+    only_nics = None if metadata else _read_interfaces(domain_xmls)
+    return [_read_whole(each, metadata) for each in domain_xmls] if only_nics is None else only_nics
+
+
 def read_domain(domain_xml: str, metadata: bool = True) -> DomainXml:
-    """Return what the XML of a domain says; its title and its metadata, which can be long, where they are asked for."""
-    devices = None if metadata else _interfaces(domain_xml)
-    if devices is not None:
-        return DomainXml(tuple(map(_read_nic, devices)), About(), " id=" in domain_xml[: domain_xml.index(">")])
+    """Return what the XML of one domain says, see `read_domains`."""
+    return read_domains([domain_xml], metadata)[0]
+
+
+def _read_whole(domain_xml: str, metadata: bool) -> DomainXml:
     root = _parse(domain_xml)
     nics = tuple(map(_read_nic, root.iterfind("devices/interface")))
-    about = About(root.findtext("title"), tuple(_noted(root)) if metadata else ())
+    about = About(root.findtext("title"), tuple(_noted(root))) if metadata else About()
     return DomainXml(nics, about, root.get("id") is not None)
 
 
-def _interfaces(domain_xml: str) -> list[_Element] | None:
-    """Return the NICs without parsing the rest, which is most of the XML; None where this text is not as libvirt's is.
+def _read_interfaces(domain_xmls: Sequence[str]) -> list[DomainXml] | None:
+    """Return the NICs, all domains' parsed at once and nothing else, which is most of the XML; several times as fast.
 
-    libvirt writes them one after the other. What people write into a domain as XML, its metadata, is before them.
+    None where one of the texts is not as libvirt's are.
     """
-    devices = domain_xml.rfind("<devices>")
-    start, end = domain_xml.find("<interface ", devices), domain_xml.rfind("</interface>")
-    if devices < 0 or not domain_xml.startswith("<domain ") or (end < start and start >= 0):
-        return None
-    if start < 0:
-        return []
+    found = [_interfaces(each) for each in domain_xmls]
+    texts = [f"<domain>{each}</domain>" for each in found if each is not None]
     try:
-        found = _parse(f"<devices>{domain_xml[start:end]}</interface></devices>").findall("interface")
+        domains = _parse(f"<domains>{''.join(texts)}</domains>")
     except etree.XMLSyntaxError:
         return None
-    return found if len(found) == domain_xml.count("<interface ", devices) else None
+    nics = [tuple(map(_read_nic, domain.iterchildren("interface"))) for domain in domains]
+    if [each.count(_INTERFACE, each.rfind(_DEVICES)) for each in domain_xmls] != list(map(len, nics)):
+        return None
+    return [DomainXml(each, About(), " id=" in text[: text.index(">")]) for text, each in zip(domain_xmls, nics)]
+
+
+_DEVICES, _INTERFACE = "<devices>", "<interface "
+
+
+def _interfaces(domain_xml: str) -> str | None:
+    """Return the text of the NICs; libvirt writes them one after the other, after the metadata, which people write."""
+    devices = domain_xml.rfind(_DEVICES)
+    if devices < 0 or not domain_xml.startswith("<domain "):
+        return None
+    start = domain_xml.find(_INTERFACE, devices)
+    return "" if start < 0 else domain_xml[start : domain_xml.rfind("</interface>")] + "</interface>"
 
 
 def read_nics(domain_xml: str) -> tuple[Nic, ...]:

@@ -258,7 +258,7 @@ def test_metadata_are_elements_and_attributes_with_their_prefixes() -> None:
             "tier@level=1",
         ),
     )
-    assert read_domain(domain, metadata=False).about == About("Shop")
+    assert read_domain(domain, metadata=False).about == About()
     assert not read_domain("<domain/>").running
 
 
