@@ -2,9 +2,8 @@
 # Copyright (c) 2026 The virtnet.qos authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# usage: churn SECONDS: defines, starts, destroys and undefines guests for so long, leaves churn-1 running, and says what it did.
+# Defines, starts, destroys and undefines guests until there is /run/enough, leaves churn-1 running, and says what it did.
 set -eu
-end=$(($(date +%s) + $1))
 type=qemu
 [ ! -c /dev/kvm ] || type=kvm
 directory=$(mktemp -d)
@@ -17,7 +16,7 @@ for number in 1 2 3; do
 XML
 done
 started=0 ended=0
-while [ "$(date +%s)" -lt "$end" ]; do
+until [ -e /run/enough ]; do
     # One that is defined, and its definition goes while it runs; one that is defined and stays so; one that is transient.
     virsh --quiet "define $directory/1.xml; define $directory/2.xml; start --paused churn-1; undefine churn-1; create --paused $directory/3.xml"
     started=$((started + 2))
