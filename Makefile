@@ -8,13 +8,13 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint build unit sanity kernel lab molecule host_qos vm_qos
+LAYERS := lint build unit sanity kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test bench bench-confirm bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: venv ## Limit a real guest and a real uplink on a real host, and show declared, enforced and measured rates
 	@$(VENV)/bin/python tests/demo/run.py
@@ -22,7 +22,7 @@ demo: venv ## Limit a real guest and a real uplink on a real host, and show decl
 demo-down: ## Take the demo's host down
 	@$(PYTHON) tests/lab/host.py down demo
 
-test: venv ## Run everything that has to pass: all layers below but vm_qos
+test: venv ## Run everything that has to pass: all layers below but vm_qos_trixie
 	@$(VENV)/bin/python tests/checks/run.py
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, changelog and licence checks
@@ -33,7 +33,9 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
-vm_qos: venv ## Policies over guests that come and go, on a real Debian host; by hand (about twenty minutes; VM_QOS_RELEASE=bookworm or forky for another than trixie)
+vm_qos_bookworm: venv ## Policies over guests that come and go, a daemon that hangs and one that asks for a password, on Debian 12
+vm_qos_trixie: venv ## The same on Debian 13; only by hand
+vm_qos_forky: venv ## The same on testing
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json

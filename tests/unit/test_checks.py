@@ -54,3 +54,9 @@ def test_an_unknown_layer_is_refused() -> None:
     done = subprocess.run([sys.executable, str(RUN), "nosuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "There are the layers lint, build" in done.stderr
+
+
+def test_every_layer_has_its_place(runner: Any) -> None:
+    placed = [layer for line in runner.SIDE_BY_SIDE for lane in line for layer in lane]
+    assert sorted(placed) == sorted({check.layer for check in runner.CHECKS})
+    assert set(placed) > runner.BY_HAND
