@@ -35,7 +35,6 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Nic,
     nic_without_bandwidth,
     read_domain,
-    read_domains,
     read_network,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -455,10 +454,9 @@ def _domains(answers: Sequence[_Answer], about: bool = False) -> list[Domain]:
     Parsing in between costs several times as much, on a processor that libvirt's daemon shares: its caches then hold
     the one or the other.
     """
-    definitions = iter(read_domains([each.config for each in answers if each.config is not None], about))
     domains = []
     for each in answers:
-        read = {"live": each.live, "config": None if each.config is None else next(definitions)}
+        read = {"live": each.live, "config": each.config and read_domain(each.config, about)}
         nics = {scope: xml.nics for scope, xml in read.items() if xml}
         noted = {scope: xml.about for scope, xml in read.items() if xml}
         domains.append(Domain(each.name, each.uuid, nics, noted, each.running, each.saved, each.policer_stays))

@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -139,51 +139,50 @@ class DomainXml:
     running: bool
 
 
-def read_domains(domain_xmls: Sequence[str], metadata: bool = True) -> list[DomainXml]:
-    """Return what the XML of each domain says; its title and its metadata, which can be long, where asked for."""
-    only_nics = None if metadata else _read_interfaces(domain_xmls)
-    return [_read_whole(each, metadata) for each in domain_xmls] if only_nics is None else only_nics
-
-
 def read_domain(domain_xml: str, metadata: bool = True) -> DomainXml:
-    """Return what the XML of one domain says, see `read_domains`."""
-    return read_domains([domain_xml], metadata)[0]
-
-
-def _read_whole(domain_xml: str, metadata: bool) -> DomainXml:
+    """Return what the XML of a domain says; its title and its metadata, which can be long, where they are asked for."""
+    nics = None if metadata else _only_nics(domain_xml)
+    if nics is not None:
+        return DomainXml(nics, _NOTHING_NOTED, " id=" in domain_xml[: domain_xml.index(">")])
     root = _parse(domain_xml)
     nics = tuple(map(_read_nic, root.iterfind("devices/interface")))
-    about = About(root.findtext("title"), tuple(_noted(root))) if metadata else About()
+    about = About(root.findtext("title"), tuple(_noted(root))) if metadata else _NOTHING_NOTED
     return DomainXml(nics, about, root.get("id") is not None)
 
 
-def _read_interfaces(domain_xmls: Sequence[str]) -> list[DomainXml] | None:
-    """Return the NICs, all domains' parsed at once and nothing else, which is most of the XML; several times as fast.
+_NOTHING_NOTED = About()
+_MAC = "<mac address='"
 
-    None where one of the texts is not as libvirt's are.
+
+def _only_nics(domain_xml: str) -> tuple[Nic, ...] | None:
+    """Return the NICs without parsing the rest, which is most of the XML; None where this text is not as libvirt's is.
+
+    libvirt writes them one after the other. What people write into a domain as XML, its metadata, is before them.
     """
-    found = [_interfaces(each) for each in domain_xmls]
-    texts = [f"<domain>{each}</domain>" for each in found if each is not None]
-    try:
-        domains = _parse(f"<domains>{''.join(texts)}</domains>")
-    except etree.XMLSyntaxError:
-        return None
-    nics = [tuple(map(_read_nic, domain.iterchildren("interface"))) for domain in domains]
-    if [each.count(_INTERFACE, each.rfind(_DEVICES)) for each in domain_xmls] != list(map(len, nics)):
-        return None
-    return [DomainXml(each, About(), " id=" in text[: text.index(">")]) for text, each in zip(domain_xmls, nics)]
-
-
-_DEVICES, _INTERFACE = "<devices>", "<interface "
-
-
-def _interfaces(domain_xml: str) -> str | None:
-    """Return the text of the NICs; libvirt writes them one after the other, after the metadata, which people write."""
-    devices = domain_xml.rfind(_DEVICES)
+    devices = domain_xml.rfind("<devices>")
     if devices < 0 or not domain_xml.startswith("<domain "):
         return None
-    start = domain_xml.find(_INTERFACE, devices)
-    return "" if start < 0 else domain_xml[start : domain_xml.rfind("</interface>")] + "</interface>"
+    start, end = domain_xml.find("<interface ", devices), domain_xml.rfind("</interface>")
+    if start < 0:
+        return ()
+    nics = []
+    for text in domain_xml[start:end].split("</interface>"):
+        before, _, rest = text.partition(_MAC)
+        mac, _, after = rest.partition("'")
+        like = _nic_like(f"{before}{_MAC}'{after}</interface>")
+        if like is None or like.mac:  # that was another element's
+            return None
+        nics.append(replace(like, mac=mac.lower()))
+    return tuple(nics) if len(nics) == domain_xml.count("<interface ", devices) else None
+
+
+@lru_cache(maxsize=1024)  # in definitions hardly more than their MACs differ
+def _nic_like(interface_xml: str) -> Nic | None:
+    try:
+        element = _parse(interface_xml)
+    except etree.XMLSyntaxError:
+        return None
+    return _read_nic(element) if element.tag == "interface" else None
 
 
 def read_nics(domain_xml: str) -> tuple[Nic, ...]:
