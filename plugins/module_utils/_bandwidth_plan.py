@@ -25,7 +25,13 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
     Write,
     enumerated,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import Case, Problem, problems_of, settled
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import (
+    Case,
+    Problem,
+    beyond_reach,
+    problems_of,
+    settled,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -41,6 +47,12 @@ class Change:
     # The NIC of the running guest is to be plugged anew without a bandwidth of its own before it is written: that
     # gives it its portgroup's again, and it is what takes a policer off the device where libvirt would leave it.
     renew: bool = False
+
+    @property
+    def raises_floor(self) -> bool:
+        """Whether the running guest is to be guaranteed more than it is."""
+        live = self.writes.get("live")
+        return live is not None and live.after.inbound.floor > live.before.inbound.floor
 
 
 # What a policy can do about a NIC that it cannot be for.
@@ -64,7 +76,7 @@ def plan(claims: Iterable[Claim], find_network: FindNetwork, problems: Problems)
             wanted = claim.wanted[scope]
             after = wanted.of(nic.own)
             network = find_network(nic.network) if nic.network else None
-            if after == nic.own and settled(nic, network, wanted):
+            if (after == nic.own and settled(nic, network, wanted)) or beyond_reach(scope, nic, network, wanted):
                 continue
             write = Write(nic.own, after, wanted.policy)
             case = Case(scope, nic, network, wanted, write, claim.domain.policer_stays)

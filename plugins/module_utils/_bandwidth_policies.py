@@ -16,6 +16,7 @@ from typing import Any
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Wanted, parse_wanted
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import (
     SCOPE_NAMES,
+    SCOPES,
     Claim,
     FindNetwork,
     enumerated,
@@ -142,18 +143,23 @@ def _check_twins(domain: Domain, scope: str, claimed: Mapping[str, Claim], probl
         problems.add(f"{claimed[mac].wanted[scope].path}match", None, rule, "give each NIC a MAC of its own first")
 
 
-def refuse_idle(idle: Mapping[int, Sequence[int]], problems: Problems) -> None:
+def refuse_idle(idle: Mapping[int, Sequence[int]], scopes: Sequence[str], problems: Problems) -> None:
     """Add a problem for each policy that claims no NIC."""
     for index, earlier in idle.items():
-        rule = f"every NIC that it fits is claimed by {_named(earlier)}" if earlier else "no NIC on this host fits it"
-        remedy = "move it before those, " if earlier else "correct it, "
+        rule = f"every NIC that it fits is claimed by {_named(earlier)}" if earlier else f"{_no_nic(scopes)} fits it"
+        wider = "" if len(scopes) == len(SCOPES) else "drop affect, "
+        remedy = "move it before those, " if earlier else f"correct it, {wider}"
         problems.add(f"policies[{index}].match", None, rule, f"{remedy}drop the policy, or drop require_match")
 
 
-def warn_of_idle(idle: Mapping[int, Sequence[int]]) -> list[str]:
+def _no_nic(scopes: Sequence[str]) -> str:
+    return "no NIC on this host" if len(scopes) == len(SCOPES) else f"no NIC in a {SCOPE_NAMES[scopes[0]]} on this host"
+
+
+def warn_of_idle(idle: Mapping[int, Sequence[int]], scopes: Sequence[str]) -> list[str]:
     """Return one sentence on all policies that claim no NIC; none where each has one."""
     nothing = [index for index, earlier in idle.items() if not earlier]
-    said = [f"{_named(nothing)} (no NIC on this host fits)"] if nothing else []
+    said = [f"{_named(nothing)} ({_no_nic(scopes)} fits)"] if nothing else []
     said += [
         f"policies[{index}] (what it fits is claimed by {_named(earlier)})"
         for index, earlier in idle.items()

@@ -67,7 +67,7 @@ class Case:
     @property
     def kind(self) -> str:
         """The type that the NIC turns out to be."""
-        return _kind(self.nic, self.network)
+        return plugged(self.nic, self.network).type
 
     @property
     def given(self) -> Bandwidth:
@@ -92,6 +92,11 @@ class Case:
         return self.scope == "live" and (given_back or self.left_policed is not None)
 
 
+def plugged(nic: Nic, network: Network | None) -> Nic:
+    """Return a NIC as a running guest has it."""
+    return network.plugged(nic) if network else nic
+
+
 def settled(nic: Nic, network: Network | None, wanted: Wanted) -> bool:
     """Whether there is nothing to say of a NIC that has what is wanted. That is the usual case by far.
 
@@ -100,7 +105,12 @@ def settled(nic: Nic, network: Network | None, wanted: Wanted) -> bool:
     if wanted.absent:
         return True
     floor = wanted.limits.get("inbound", UNLIMITED).floor
-    return not floor and not nic.own.unlimited and _kind(nic, network) in SHAPED_TYPES
+    return not floor and not nic.own.unlimited and plugged(nic, network).type in SHAPED_TYPES
+
+
+def beyond_reach(scope: str, nic: Nic, network: Network | None, wanted: Wanted) -> bool:
+    """Whether there is nothing to take away: what the XML of such a running NIC shows, libvirt does not enforce."""
+    return scope == "live" and wanted.absent and plugged(nic, network).type not in SHAPED_TYPES
 
 
 def problems_of(case: Case) -> Iterator[Problem]:
@@ -109,14 +119,10 @@ def problems_of(case: Case) -> Iterator[Problem]:
         yield from check(case)
 
 
-def _kind(nic: Nic, network: Network | None) -> str:
-    """Return the type it turns out to be: what comes from a pool of virtual functions is defined as of type network."""
-    return "hostdev" if network and network.forward == "hostdev" else nic.type
-
-
 def _type_problems(case: Case) -> Iterator[Problem]:
     limiting = any(not limit.unlimited for limit in case.wanted.limits.values())
-    if case.kind not in SHAPED_TYPES and (case.write.directions or limiting):
+    clearing = bool(case.write.directions) and not case.wanted.absent
+    if case.kind not in SHAPED_TYPES and (clearing or limiting):
         remedy = _INSTEAD.get(case.kind, f"use a NIC of type {', '.join(SHAPED_TYPES)}")
         yield Problem("interface", case.nic.mac, f"is of type {case.kind}, which libvirt does not limit", remedy)
 

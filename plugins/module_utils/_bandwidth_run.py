@@ -65,7 +65,7 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
 
 
 def _parse_one(options: Mapping[str, Any], problems: Problems) -> Wanted:
-    if "\0" in options["domain"]:
+    if not options["domain"].isprintable():
         problems.add("domain", options["domain"], "no name has such a character", "give the name or UUID of a domain")
     if options["require_match"]:
         problems.add("require_match", True, "it is about policies", "drop it; a NIC that is named has to be there")
@@ -123,12 +123,12 @@ def _converge_host(
     claims = policies.claim(domains, host.network, problems)
     idle = policies.idle(domains, claims, host.network)
     if require_match:
-        refuse_idle(idle, problems)
+        refuse_idle(idle, scopes, problems)
     changes = plan(claims, host.network, problems)
     if rising(claims):
         check_floors(domains, claims, host.network, problems)
     problems.refuse_if_any()
-    outcome = Outcome(changes, warn_of_idle(idle) + _warnings(host, claims, changes))
+    outcome = Outcome(changes, warn_of_idle(idle, scopes) + _warnings(host, claims, changes))
     if changes and not check_mode:
         outcome.changes, failures = host.converge(changes, lenient=True)
         outcome.failures = [failure for failure in failures if not isinstance(failure, Away)]

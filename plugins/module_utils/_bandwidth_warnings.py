@@ -15,6 +15,7 @@ from typing import NamedTuple
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     BURSTS,
     DIRECTIONS,
+    NO_BANDWIDTH,
     RATES,
     UNLIMITED,
     Limit,
@@ -22,7 +23,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Claim, FindNetwork, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import plugged
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, SIZE
 
 HZ = 100  # ticks a second of the slowest kernels that are built, and of tc-htb(8)
@@ -37,11 +39,14 @@ def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
     found: dict[tuple[int, str | None], list[_Warning]] = {}
     for claim in claims:
         for scope, wanted in claim.wanted.items():
-            alike = (id(wanted), claim.nic.policed)
+            defined = claim.nics[scope]
+            network = find_network(defined.network) if defined.network else None
+            nic = plugged(defined, network)
+            alike = (id(wanted), nic.policed)
             if alike not in found:
-                found[alike] = [*_peak(claim.nic, wanted), *_burst(claim.nic, wanted)]
-            for warning in (*found[alike], *_portgroup(claim.nics[scope], wanted, find_network)):
-                said.setdefault(warning, _Where()).add(wanted, claim.nic)
+                found[alike] = [*_peak(nic, wanted), *_burst(nic, wanted)]
+            for warning in (*found[alike], *_portgroup(nic, wanted, network)):
+                said.setdefault(warning, _Where()).add(wanted, nic)
     return [where.told(warning) for warning, where in said.items()]
 
 
@@ -117,11 +122,10 @@ def _burst(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
             )
 
 
-def _portgroup(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[_Warning]:
-    network = find_network(nic.network) if nic.network and not wanted.absent else None
-    given = network and network.given_to(nic)
+def _portgroup(nic: Nic, wanted: Wanted, network: Network | None) -> Iterator[_Warning]:
+    given = NO_BANDWIDTH if network is None or wanted.absent else network.given_to(nic)
     after = wanted.of(nic.own)
-    if not network or not given or given.unlimited or after.unlimited:
+    if network is None or given.unlimited or after.unlimited:
         return
     for direction in DIRECTIONS:
         if direction in wanted.limits and after[direction] != given[direction] != UNLIMITED:

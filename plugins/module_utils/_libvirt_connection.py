@@ -70,7 +70,7 @@ def connect(uri: str, read_only: bool, login: Login) -> Any:
     def opened() -> None:
         try:
             answer.put(_open(uri, read_only, login))
-        except libvirt.libvirtError as error:
+        except Exception as error:
             answer.put(error)
 
     threading.Thread(target=opened, daemon=True).start()  # libvirt itself waits for ever
@@ -78,7 +78,7 @@ def connect(uri: str, read_only: bool, login: Login) -> Any:
         result = answer.get(timeout=login.seconds)
     except queue.Empty:
         raise NoAnswer from None
-    if isinstance(result, libvirt.libvirtError):
+    if isinstance(result, Exception):
         raise result
     return result
 

@@ -18,7 +18,6 @@ from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
-    DIRECTIONS,
     NO_BANDWIDTH,
     Bandwidth,
     from_parameters,
@@ -53,6 +52,7 @@ NO_ID = -1  # of a domain that does not run
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
 _LOGIN = f"libvirt did not let this user in: give the username and password if it asks for them, or {_BECOME}"
+_SESSION = "libvirt limits bandwidth only in its system daemon, not in a session"
 _SILENT = "see whether libvirt hangs there, or raise the option timeout"
 _REPLUG = (
     "the virtual network was restarted while the guest was plugged in; restart the guest, or the daemon of libvirt, "
@@ -88,11 +88,12 @@ def check_uri(uri: str, problems: Problems) -> None:
     except ValueError as error:
         path = ""
         problems.add("uri", uri, f"not a URI, {error}", "write one such as qemu:///system")
+    if not uri.isprintable():
+        problems.add("uri", uri, "no URI has such a character", "write one such as qemu:///system")
     if not uri.strip():
         problems.add("uri", uri, "it is empty, and libvirt would guess", "write one such as qemu:///system")
     if path == "/session":
-        rule = "libvirt limits bandwidth only in its system daemon, not in a session"
-        problems.add("uri", uri, rule, f"use {uri.replace('/session', '/system', 1)}")
+        problems.add("uri", uri, _SESSION, f"use {uri.replace('/session', '/system', 1)}")
 
 
 class Host:
@@ -114,6 +115,9 @@ class Host:
             except NoAnswer as error:
                 text = f"Connecting to {uri} failed: no answer within {login.seconds} s"
                 raise HostError(f"{text}; {_SILENT}.") from error
+            found = self._connection.getURI()  # the option can be an alias
+            if urlsplit(found).path == "/session":
+                raise HostError(f"uri '{uri}': it is an alias of {found}, and {_SESSION}; use qemu:///system.")
             # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
             self._policer_stays = self._connection.getLibVersion() >= 12_004_000
 
@@ -209,19 +213,21 @@ class Host:
         One NIC that libvirt refuses does not keep the others from what is wanted of them. With ``lenient`` a guest that
         went away meanwhile is told as `Away`, and does not take its definition's new value with it.
         """
-        made: list[Change] = []
+        made: dict[int, Change] = {}
         failures: list[HostError] = []
-        for change in changes:
+        # A floor is refused while others still have what it is to get (networkCheckBandwidth).
+        for number, change in sorted(enumerate(changes), key=lambda numbered: numbered[1].raises_floor):
             try:
                 self._apply(change, lenient)
-                made.append(change)
+                made[number] = change
             except HostError as failure:
                 failures.append(failure)
                 if isinstance(failure, Away) and failure.made:
-                    made.append(replace(change, writes=failure.made))
+                    made[number] = replace(change, writes=failure.made)
                 if not self._connection.isAlive():
                     break
-        return made, failures + self._read_back(made, lenient)
+        done = [made[number] for number in sorted(made)]
+        return done, failures + self._read_back(done, lenient)
 
     def _read_back(self, made: Sequence[Change], lenient: bool) -> list[HostError]:
         """Return what libvirt accepted and did not do. Every domain is read once, in the scopes that were written."""
@@ -316,7 +322,8 @@ class Host:
         # (a network can have a default portgroup, so the absence of a portgroup in it proves nothing).
         if nic.network is None or nic.shown.unlimited:
             return nic
-        return replace(nic, own=self._get(domain, nic.mac, "live"))
+        # The answer is 32 bits wide, and a definition can hold more.
+        return replace(nic, own=NO_BANDWIDTH) if self._get(domain, nic.mac, "live").unlimited else nic
 
     def _get(self, domain: Any, mac: str, scope: str) -> Bandwidth:
         return from_parameters(domain.interfaceParameters(mac, _flag(scope)))
@@ -371,7 +378,10 @@ class Host:
                     continue
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 undone, stands = self._take_back(domain, change, tried)
-                raise HostError(f"{_sentence(f'{of}: setting {what}', error)} {undone}", stands) from error
+                message = f"{_sentence(f'{of}: setting {what}', error)} {undone}"
+                if lenient and not stands and error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+                    raise Away(message, {}) from error  # something long began since this asked
+                raise HostError(message, stands) from error
         if away:
             made = {scope: write for scope, write in change.writes.items() if scope not in away}
             raise Away(f"{of}: {' and '.join(away.values())} before it was written.", made)
@@ -418,18 +428,29 @@ class Host:
         said = []
         stands = False
         for scope in tried:
-            write = change.writes[scope]
+            write, nic = change.writes[scope], change.nic
+            failed = f"Setting the {SCOPE_NAMES[scope]} back to what it was"
             try:
-                if self._get(domain, change.nic.mac, scope) != write.before:
-                    self._set(domain, change.nic.mac, scope, write.before, list(DIRECTIONS))
+                (now,) = _domains([self._read(domain, {scope})])
+                own = next((each.own for each in now.nics.get(scope, ()) if each.mac == nic.mac), write.before)
+                if own != write.before:
+                    if scope == "live" and write.before.unlimited and not nic.shown.unlimited:
+                        self._renew(domain, nic.mac)  # so that it has its portgroup's again
+                    else:
+                        self._set(domain, nic.mac, scope, write.before, own.differing(write.before))
                     said.append(f"The {SCOPE_NAMES[scope]} was set back to what it was.")
+                elif scope == "live" and nic.openvswitch:
+                    stands = True  # of it libvirt undoes nothing
+                    said.append("The port in Open vSwitch may have the new value; run again.")
             except libvirt.libvirtError as error:
                 # A guest that went away took the change with it.
                 if error.get_error_code() in _GONE:
                     continue
                 stands = True
-                doing = f"Setting the {SCOPE_NAMES[scope]} back to what it was"
-                said.append(f"{_sentence(doing, error)} It may have the new value.")
+                said.append(f"{_sentence(failed, error)} It may have the new value.")
+            except OverflowError:
+                stands = True
+                said.append(f"{failed} failed: it was more than a call of libvirt can hold. It may have the new value.")
         if not stands:
             said.append("Nothing of this NIC has changed.")
         return " ".join(said), stands

@@ -106,6 +106,20 @@ class Network:
     portgroups: Mapping[str, Bandwidth] = field(default_factory=dict)
     default_portgroup: str | None = None
     bridge: str | None = None
+    openvswitch: bool = False
+
+    def plugged(self, nic: Nic) -> Nic:
+        """Return a NIC of this network as a running guest has it (networkAllocatePort in src/network/bridge_driver.c).
+
+        In the definition all are of type network.
+        """
+        if nic.type != "network":
+            return nic
+        direct = self.forward in ("private", "vepa", "passthrough") or (self.forward == "bridge" and not self.bridge)
+        kind = "hostdev" if self.forward == "hostdev" else "direct" if direct else nic.type
+        if kind == nic.type and self.openvswitch <= nic.openvswitch:
+            return nic
+        return replace(nic, type=kind, openvswitch=nic.openvswitch or self.openvswitch)
 
     def portgroup_of(self, nic: Nic) -> str | None:
         """Return the portgroup of a NIC of this network: its own, or the default one."""
@@ -225,6 +239,7 @@ def read_network(network_xml: str) -> Network:
         portgroups={name: read_bandwidth(group) for name, group in groups.items()},
         default_portgroup=next((name for name, group in groups.items() if group.get("default") == "yes"), None),
         bridge=None if bridge is None else bridge.get("name"),
+        openvswitch=root.find("virtualport[@type='openvswitch']") is not None,
     )
 
 

@@ -24,6 +24,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     to_parameters,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
+    Nic,
     nic_without_bandwidth,
     read_network,
     read_nics,
@@ -133,6 +134,25 @@ def test_a_nic_is_read_with_everything_that_names_it() -> None:
 )
 def test_the_forward_mode_of_a_network(text: str, forward: str) -> None:
     assert read_network(f"<network><name>n</name>{text}</network>").forward == forward
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "openvswitch"),
+    [
+        ("<forward mode='nat'/><bridge name='virbr0'/>", "network", False),
+        ("<forward mode='bridge'/><bridge name='br0'/>", "network", False),
+        ("<forward mode='bridge'><interface dev='eth0'/></forward>", "direct", False),
+        ("<forward mode='vepa'><interface dev='eth0'/></forward>", "direct", False),
+        ("<forward mode='hostdev'><pf dev='eth0'/></forward>", "hostdev", False),
+        ("<forward mode='bridge'/><bridge name='ovs'/><virtualport type='openvswitch'/>", "network", True),
+    ],
+)
+def test_what_a_nic_of_a_network_turns_out_to_be(text: str, kind: str, openvswitch: bool) -> None:
+    network = read_network(f"<network><name>n</name>{text}</network>")
+    nic = network.plugged(Nic("52:54:00:00:00:01", "network", network="n"))
+    assert (nic.type, nic.openvswitch) == (kind, openvswitch)
+    running = Nic("52:54:00:00:00:01", "bridge", network="n")
+    assert network.plugged(running) is running
 
 
 def test_what_a_network_gives_to_a_nic() -> None:

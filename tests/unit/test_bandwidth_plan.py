@@ -227,6 +227,14 @@ def test_a_type_that_libvirt_does_not_limit(scope: str, kind: str, remedy: str) 
     assert not problems_of(scope, nic(1, kind), Wanted({"inbound": UNLIMITED}))
 
 
+@pytest.mark.parametrize("kind", ["user", "vhostuser"])
+def test_what_nobody_enforces_is_taken_out_of_the_definition_only(kind: str) -> None:
+    stale = nic(1, kind, own=Bandwidth(Limit(5)), shown=Bandwidth(Limit(5)))
+    domain = Domain("d", "u", {"live": (stale,), "config": (stale,)})
+    (change,) = planned(domain, Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True))
+    assert list(change.writes) == ["config"]
+
+
 def test_a_network_that_hands_out_virtual_functions() -> None:
     (problem,) = problems_of("config", nic(1, "network", network="sriov"), INBOUND, Network("sriov", "hostdev"))
     assert "is of type hostdev, which libvirt does not limit" in problem
@@ -374,10 +382,10 @@ def test_what_is_wrong_in_both_scopes_is_said_once() -> None:
 
 def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
     both = Wanted({"inbound": Limit(50, peak=100), "outbound": Limit(100, peak=200)}, path="policies[3].")
-    live = (nic(1, "network"), nic(2, "direct"), nic(3, "bridge", openvswitch=True))
-    # A NIC in a pool of macvtaps is defined as of type network: what it is in the running guest is what counts.
+    networks = {"pool": Network("pool", "private")}  # its NICs are defined as of type network
+    live = (nic(1, "network"), nic(2, "direct", network="pool"), nic(3, "bridge", openvswitch=True))
     domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
-    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both), no_network)
+    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both), networks.get)
     assert tap.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
     assert tap.endswith("holds for 52:54:00:00:00:01.")
     assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Claim
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Claim
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import (
     Policies,
     parse_policies,
@@ -216,22 +216,34 @@ def test_policies_that_claim_nothing() -> None:
     claims = given.claim(domains, NETWORKS.get, Problems())
     idle = given.idle(domains, claims, NETWORKS.get)
     assert idle == {0: [], 2: [1], 3: [1], 4: []}
-    assert warn_of_idle(idle) == [
+    assert warn_of_idle(idle, SCOPES) == [
         "Policies that claim no NIC: policies[0], policies[4] (no NIC on this host fits), "
         "policies[2] (what it fits is claimed by policies[1]), policies[3] (what it fits is claimed by policies[1])."
     ]
     problems = Problems()
-    refuse_idle(idle, problems)
+    refuse_idle(idle, SCOPES, problems)
     assert problems.found[:2] == [
         "policies[0].match: no NIC on this host fits it; correct it, drop the policy, or drop require_match.",
         "policies[2].match: every NIC that it fits is claimed by policies[1]; "
         "move it before those, drop the policy, or drop require_match.",
     ]
-    assert warn_of_idle({}) == []
+    assert warn_of_idle({}, SCOPES) == []
+
+
+def test_a_policy_that_fits_in_the_scope_that_is_left_out_only() -> None:
+    problems = Problems()
+    refuse_idle({0: []}, ["live"], problems)
+    assert problems.found == [
+        "policies[0].match: no NIC in a running guest on this host fits it; "
+        "correct it, drop affect, drop the policy, or drop require_match."
+    ]
+    assert warn_of_idle({0: []}, ["config"]) == [
+        "Policies that claim no NIC: policies[0] (no NIC in a persistent definition on this host fits)."
+    ]
 
 
 def test_a_thousand_idle_policies_are_one_short_sentence() -> None:
-    (warning,) = warn_of_idle({index: [] for index in range(1000)})
+    (warning,) = warn_of_idle({index: [] for index in range(1000)}, SCOPES)
     assert "policies[19] and 980 more" in warning
     assert len(warning) < 500
 

@@ -55,6 +55,23 @@ def test_a_burst_that_is_too_small_for_its_rate() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("network", "direction"),
+    [
+        (Network("prod", "nat"), "outbound"),
+        (Network("prod", "bridge", bridge="br0"), "outbound"),
+        (Network("prod", "bridge"), "inbound"),
+        (Network("prod", "private"), "inbound"),
+        (Network("prod", "bridge", bridge="ovsbr", openvswitch=True), None),
+    ],
+)
+def test_a_guest_that_is_off_is_warned_of_as_what_it_will_be(network: Network, direction: str | None) -> None:
+    wanted = Wanted(dict.fromkeys(DIRECTIONS, Limit(10, peak=20)))
+    off = Domain("d", "u", {"config": (Nic(MAC, "network", network="prod"),)})
+    told = warnings(claim_all(off, [MAC], wanted), {"prod": network}.get)
+    assert [text.split()[0] for text in told] == ([f"{direction}.peak"] if direction else [])
+
+
 def test_a_policer_drops_what_is_larger_than_its_burst() -> None:
     wanted = Wanted({"inbound": Limit(10, burst=63), "outbound": Limit(10, burst=63)})
     (tap,) = warned(wanted, Nic(MAC, "bridge"))

@@ -38,4 +38,5 @@ def test_the_policies_of_the_page_on_guests(capfd: pytest.CaptureFixture[str], m
         run = runner(virt_iface_bandwidth, capfd, monkeypatch)
         result = run(**options)
         assert [(each["domain"], each["policy"]) for each in result["interfaces"]] == [("db-1", 1), ("small", 0)]
+        assert result["warned"] == []
         assert not run(**options)["changed"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import Login, login_of
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import Login, connect, login_of
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -48,6 +48,11 @@ def test_a_daemon_that_says_nothing(tmp_path: Path) -> None:
         with pytest.raises(HostError, match=r"no answer within 1 s; see whether libvirt hangs there, or raise"):
             Host(f"qemu+unix:///system?socket={tmp_path}/socket", login=Login(seconds=1))
         assert time.monotonic() - begun < 5
+
+
+def test_what_goes_wrong_before_libvirt_is_asked_is_told_at_once() -> None:
+    with pytest.raises(UnicodeEncodeError):
+        connect("\ud800", False, Login())
 
 
 @pytest.mark.parametrize("seconds", [4, 3601])

@@ -203,6 +203,13 @@ def test_a_network_nic_that_shows_a_bandwidth_is_asked_for_its_own(monkeypatch: 
     assert [nic.own.inbound.average for nic in read] == [5, 0, 5]
 
 
+def test_what_a_nic_of_a_network_has_can_be_wider_than_an_answer() -> None:
+    xml = ONE_NIC.format("wide").replace("average='5'", f"average='{2**32 + 5}'")
+    with driver.host(running=[xml]):
+        (nic,) = Host("test:///default").domain("wide").nics["live"]
+    assert nic.own == nic.shown == Bandwidth(Limit(2**32 + 5))
+
+
 ONE_NIC = """<domain type='test'><name>{}</name><memory>65536</memory><os><type>hvm</type></os><devices>
   <interface type='network'><mac address='52:54:00:00:00:31'/><source network='default'/>
     <bandwidth><inbound average='5'/></bandwidth></interface></devices></domain>"""
@@ -370,6 +377,61 @@ def test_when_taking_back_fails_too_it_says_what_stands(guest: Any) -> None:
     assert "It may have the new value" in str(failure)
 
 
+def test_what_a_call_cannot_hold_is_not_set_back_and_told(guest: Any) -> None:
+    """A definition can hold more than 32 bits."""
+    host = Failing("test:///default")
+    host.failing = ("live",)
+    huge = Bandwidth(outbound=Limit(2**32 + 1))
+    change = change_of(host, live=NEW, config=NEW)
+    change = replace(change, writes={**change.writes, "config": Write(huge, NEW)})
+    _made, (failure,) = host.converge([change])
+    assert failure.stands
+    assert "it was more than a call of libvirt can hold. It may have the new value." in str(failure)
+
+
+def test_a_port_of_open_vswitch_may_have_the_new_value(guest: Any) -> None:
+    host = Failing("test:///default")
+    host.failing = ("live",)
+    change = change_of(host, live=NEW)
+    _made, (failure,) = host.converge([replace(change, nic=replace(change.nic, openvswitch=True))])
+    assert failure.stands
+    assert str(failure).endswith("The port in Open vSwitch may have the new value; run again.")
+
+
+def test_a_nic_that_had_its_portgroups_gets_that_again(guest: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clearing what the NIC has of its own would leave it unlimited. The test driver has no such NICs."""
+    renewed = []
+    host = Failing("test:///default")
+    host.failing = ("live",)
+    monkeypatch.setattr(host, "_renew", lambda _domain, mac: renewed.append(mac))
+    change = change_of(host, live=NEW)
+    nic = replace(change.nic, shown=OLD, own=NO_BANDWIDTH)
+    _made, (failure,) = host.converge([replace(change, nic=nic, writes={"live": Write(NO_BANDWIDTH, NEW)})])
+    assert renewed == [MAC]
+    assert not failure.stands
+
+
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_job_that_begins_before_the_write(guest: Any, lenient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class TimedOut(libvirt.libvirtError):
+        def __init__(self) -> None:
+            Exception.__init__(self)
+            self.err = (libvirt.VIR_ERR_OPERATION_TIMEOUT, 10, "cannot acquire state change lock", 2, "", "", "", 0, 0)
+
+    class Late(Host):
+        def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
+            if scope == "live":
+                raise TimedOut
+            super()._set(domain, mac, scope, bandwidth, directions)
+
+    host = Late("test:///default")
+    made, (failure,) = host.converge([change_of(host, live=NEW, config=NEW)], lenient)
+    assert made == []
+    assert isinstance(failure, Away) == lenient
+    assert "as with a migration; run again when that is over. The persistent definition was set back" in str(failure)
+    assert own(host) == {"live": OLD, "config": OLD}
+
+
 def test_one_nic_that_fails_does_not_keep_the_others(guest: Any) -> None:
     host = Host("test:///default")
     good = change_of(host, live=NEW)
@@ -432,6 +494,25 @@ def test_a_session_is_refused(uri: str, remedy: str) -> None:
     (problem,) = problems.found
     assert problem.startswith(f"uri '{uri}': libvirt limits bandwidth only in its system daemon, not in a session")
     assert remedy in problem
+
+
+@pytest.mark.parametrize("uri", ["qemu:///system\0", "qemu:///system\ud800", "qemu:///\nsystem"])
+def test_what_no_uri_has_is_refused(uri: str) -> None:
+    problems = Problems()
+    check_uri(uri, problems)
+    assert problems.found[0].endswith("no URI has such a character; write one such as qemu:///system.")
+
+
+def test_an_alias_of_a_session_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the alias stands for is known once libvirt has looked it up; no session daemon runs here."""
+
+    class Aliased:
+        def getURI(self) -> str:  # noqa: N802, libvirt's name
+            return "qemu:///session"
+
+    monkeypatch.setattr(_libvirt_host, "connect", lambda *_arguments: Aliased())
+    with pytest.raises(HostError, match=r"^uri 'mine': it is an alias of qemu:///session, and libvirt limits band"):
+        Host("mine")
 
 
 @pytest.mark.parametrize("uri", ["qemu:///system", "qemu+tcp://session/system", "test:///default"])

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -91,6 +92,19 @@ def test_without_a_connection_nothing_more_is_tried(
     monkeypatch.setattr(host, "_connection", Dead())
     made, failures = host.converge(wanted)
     assert (len(made), len(failures), len(tried)) == (6, 1, 7)
+
+
+def test_floors_rise_after_others_have_been_lowered(host: Host, tried: list[str]) -> None:
+    """networkCheckBandwidth counts what all have at that moment."""
+    plain, rises, falls = changes(host, "live")[:3]
+    low, high = Bandwidth(Limit(floor=100)), Bandwidth(Limit(floor=800))
+    wanted = [
+        replace(rises, writes={"live": Write(low, high)}),
+        plain,
+        replace(falls, writes={"live": Write(high, low)}),
+    ]
+    assert host.converge(wanted) == (wanted, [])
+    assert tried == [change.nic.mac for change in (plain, falls, rises)]
 
 
 def test_nothing_to_do(host: Host) -> None:

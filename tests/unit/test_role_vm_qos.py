@@ -115,6 +115,13 @@ def test_a_policy_for_no_nic_is_warned_of_or_refused(role: Role) -> None:
     assert refused["msg"].startswith("policies[0].match: no NIC on this host fits it;")
 
 
+def test_scopes_and_time_are_handed_on(role: Role) -> None:
+    answer = role(vm_qos_policies=[{"match": {"domain": "test"}, **ONE}], vm_qos_affect=["config"], vm_qos_timeout=7)
+    assert answer["invocation"]["module_args"]["timeout"] == 7
+    (changed,) = answer["interfaces"]
+    assert changed["scopes"] == ["config"]
+
+
 def test_without_policies_libvirt_is_not_asked(role: Role) -> None:
     assert role(vm_qos_uri="test:///nowhere", vm_qos_policies=[])["tasks"] == 0
 
