@@ -76,7 +76,7 @@ def plan(claims: Iterable[Claim], find_network: FindNetwork, problems: Problems)
             wanted = claim.wanted[scope]
             after = wanted.of(nic.own)
             network = find_network(nic.network) if nic.network else None
-            if (after == nic.own and settled(nic, network, wanted)) or beyond_reach(scope, nic, network, wanted):
+            if (after == nic.own and settled(nic, network, wanted)) or beyond_reach(nic, wanted):
                 continue
             write = Write(nic.own, after, wanted.policy)
             case = Case(scope, nic, network, wanted, write, claim.domain.policer_stays)

@@ -108,9 +108,9 @@ def settled(nic: Nic, network: Network | None, wanted: Wanted) -> bool:
     return not floor and not nic.own.unlimited and plugged(nic, network).type in SHAPED_TYPES
 
 
-def beyond_reach(scope: str, nic: Nic, network: Network | None, wanted: Wanted) -> bool:
-    """Whether there is nothing to take away: what the XML of such a running NIC shows, libvirt does not enforce."""
-    return scope == "live" and wanted.absent and plugged(nic, network).type not in SHAPED_TYPES
+def beyond_reach(nic: Nic, wanted: Wanted) -> bool:
+    """Whether a limit is to be taken from a NIC of a type that libvirt neither limits nor takes a limit from."""
+    return wanted.absent and nic.type not in SHAPED_TYPES
 
 
 def problems_of(case: Case) -> Iterator[Problem]:

@@ -23,7 +23,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Claim, FindNetwork, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import plugged
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules import beyond_reach, plugged
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, SIZE
 
@@ -45,7 +45,7 @@ def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
             alike = (id(wanted), nic.policed)
             if alike not in found:
                 found[alike] = [*_peak(nic, wanted), *_burst(nic, wanted)]
-            for warning in (*found[alike], *_portgroup(nic, wanted, network)):
+            for warning in (*found[alike], *_portgroup(nic, wanted, network), *_stale(defined, wanted)):
                 said.setdefault(warning, _Where()).add(wanted, nic)
     return [where.told(warning) for warning, where in said.items()]
 
@@ -134,6 +134,15 @@ def _portgroup(nic: Nic, wanted: Wanted, network: Network | None) -> Iterator[_W
                 f" takes the place of {_text(given[direction])} of portgroup '{network.portgroup_of(nic)}' of network "
                 f"'{network.name}' for",
             )
+
+
+def _stale(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
+    if beyond_reach(nic, wanted) and not nic.own.unlimited:
+        yield _Warning(
+            "state absent",
+            f": libvirt neither enforces the limit in the definition of a NIC of type {nic.type} nor takes it away; "
+            "take it out with virsh edit if it disturbs. This is so for",
+        )
 
 
 def _text(limit: Limit) -> str:

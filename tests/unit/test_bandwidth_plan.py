@@ -228,16 +228,27 @@ def test_a_type_that_libvirt_does_not_limit(scope: str, kind: str, remedy: str) 
 
 
 @pytest.mark.parametrize("kind", ["user", "vhostuser"])
-def test_what_nobody_enforces_is_taken_out_of_the_definition_only(kind: str) -> None:
-    stale = nic(1, kind, own=Bandwidth(Limit(5)), shown=Bandwidth(Limit(5)))
+def test_what_nobody_enforces_nor_takes_away_is_left_with_a_warning(kind: str) -> None:
+    """qemuDomainSetInterfaceParameters refuses to clear it, as it refuses to set it."""
+    stale = nic(1, kind, own=Bandwidth(Limit(5)))
     domain = Domain("d", "u", {"live": (stale,), "config": (stale,)})
-    (change,) = planned(domain, Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True))
-    assert list(change.writes) == ["config"]
+    absent = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True, path="policies[2].")
+    assert planned(domain, absent) == []
+    assert warnings(claim_all(domain, [stale.mac], absent), no_network) == [
+        "policies[2].state absent: libvirt neither enforces the limit in the definition of a NIC of type "
+        f"{kind} nor takes it away; take it out with virsh edit if it disturbs. This is so for 52:54:00:00:00:01."
+    ]
 
 
 def test_a_network_that_hands_out_virtual_functions() -> None:
     (problem,) = problems_of("config", nic(1, "network", network="sriov"), INBOUND, Network("sriov", "hostdev"))
     assert "is of type hostdev, which libvirt does not limit" in problem
+
+
+def test_a_definition_on_such_a_network_can_be_cleared() -> None:
+    stale = nic(1, "network", network="vfs", own=Bandwidth(Limit(5)))
+    absent = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True)
+    assert problems_of("config", stale, absent, Network("vfs", "hostdev")) == []
 
 
 @pytest.mark.parametrize("forward", ["none", "nat", "route", "open"])
