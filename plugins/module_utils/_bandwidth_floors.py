@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import RATES
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import RATES, UNLIMITED
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import (
     SCOPE_NAMES,
     Claim,
@@ -36,7 +36,12 @@ class _Sum:
 
 def rising(claims: Iterable[Claim]) -> bool:
     """Whether a NIC is to be guaranteed more than it is."""
-    return any(_raises(claim, scope) for claim in claims for scope in claim.nics)
+    return any(
+        _raises(claim, scope)
+        for claim in claims
+        for scope, wanted in claim.wanted.items()
+        if wanted.limits.get("inbound", UNLIMITED).floor
+    )
 
 
 def check_floors(

@@ -92,11 +92,14 @@ class Policies:
             for scope, nics in domain.nics.items():
                 policies = self._of(domain, scope)
                 for nic in nics if policies else ():
-                    policy = next((policy for policy in policies if policy.match.fits_nic(nic, find_network)), None)
-                    if policy:
-                        claim = claimed.setdefault(nic.mac, Claim(domain, {}, {}))
-                        claim.nics[scope] = nic
-                        claim.wanted[scope] = policy.wanted
+                    for policy in policies:
+                        if policy.match.fits_nic(nic, find_network):
+                            claim = claimed.get(nic.mac)
+                            if claim is None:
+                                claim = claimed[nic.mac] = Claim(domain, {}, {})
+                            claim.nics[scope] = nic
+                            claim.wanted[scope] = policy.wanted
+                            break
                 _check_twins(domain, scope, claimed, problems)
             claims += claimed.values()
         return claims

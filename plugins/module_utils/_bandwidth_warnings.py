@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     BURSTS,
@@ -32,22 +32,27 @@ PACKET = 2  # KiB, one Ethernet frame
 SEGMENT = 64  # KiB, what a guest with segmentation offload hands over as one packet
 
 
-def warnings(claims: Iterable[Claim], find_network: FindNetwork) -> list[str]:
+def warnings(claims: Sequence[Claim], find_network: FindNetwork) -> list[str]:
     """Return what libvirt takes without a word, and what then does not hold or is easily overlooked."""
     said: dict[_Warning, _Where] = {}
-    # What one policy wants is the same for a thousand NICs, but for what polices them.
-    found: dict[tuple[int, str | None], list[_Warning]] = {}
+    # What one policy wants is the same for a thousand NICs, and those are of few kinds.
+    found: dict[tuple[Any, ...], list[_Warning]] = {}
     for claim in claims:
         for scope, wanted in claim.wanted.items():
-            defined = claim.nics[scope]
-            network = find_network(defined.network) if defined.network else None
-            nic = plugged(defined, network)
-            alike = (id(wanted), nic.policed)
+            nic = claim.nics[scope]
+            alike = (id(wanted), id(nic.own), nic.type, nic.openvswitch, nic.network, nic.portgroup)
             if alike not in found:
-                found[alike] = [*_peak(nic, wanted), *_burst(nic, wanted)]
-            for warning in (*found[alike], *_portgroup(nic, wanted, network), *_stale(defined, wanted)):
+                found[alike] = list(_of(nic, wanted, find_network))
+            for warning in found[alike]:
                 said.setdefault(warning, _Where()).add(wanted, nic)
     return [where.told(warning) for warning, where in said.items()]
+
+
+def _of(nic: Nic, wanted: Wanted, find_network: FindNetwork) -> Iterator[_Warning]:
+    network = find_network(nic.network) if nic.network else None
+    running = plugged(nic, network)
+    yield from (*_peak(running, wanted), *_burst(running, wanted), *_stale(nic, wanted))
+    yield from _portgroup(nic, wanted, network)
 
 
 class _Warning(NamedTuple):

@@ -186,7 +186,9 @@ def _only_nics(domain_xml: str) -> tuple[Nic, ...] | None:
         like = _nic_like(f"{before}{_MAC}'{after}</interface>")
         if like is None or like.mac:  # that was another element's
             return None
-        nics.append(replace(like, mac=mac.lower()))
+        nic = Nic.__new__(Nic)
+        nic.__dict__.update(like.__dict__, mac=mac.lower())  # replace() takes several times as long
+        nics.append(nic)
     return tuple(nics) if len(nics) == domain_xml.count("<interface ", devices) else None
 
 
