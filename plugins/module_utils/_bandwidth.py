@@ -111,6 +111,11 @@ class Wanted:
     # The number of the policy that asks it, from 0; None where no policy does.
     policy: int | None = None
 
+    @property
+    def clears(self) -> bool:
+        """Whether it only takes limits away."""
+        return all(limit.unlimited for limit in self.limits.values())
+
     def of(self, before: Bandwidth) -> Bandwidth:
         """Return the bandwidth wanted of a NIC that has ``before``."""
         return Bandwidth(self.limits.get("inbound", before.inbound), self.limits.get("outbound", before.outbound))

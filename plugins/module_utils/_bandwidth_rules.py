@@ -110,7 +110,7 @@ def settled(nic: Nic, network: Network | None, wanted: Wanted) -> bool:
 
 def beyond_reach(nic: Nic, wanted: Wanted) -> bool:
     """Whether a limit is to be taken from a NIC of a type that libvirt neither limits nor takes a limit from."""
-    return wanted.absent and nic.type not in SHAPED_TYPES
+    return wanted.clears and nic.type not in SHAPED_TYPES
 
 
 def problems_of(case: Case) -> Iterator[Problem]:
@@ -120,9 +120,7 @@ def problems_of(case: Case) -> Iterator[Problem]:
 
 
 def _type_problems(case: Case) -> Iterator[Problem]:
-    limiting = any(not limit.unlimited for limit in case.wanted.limits.values())
-    clearing = bool(case.write.directions) and not case.wanted.absent
-    if case.kind not in SHAPED_TYPES and (clearing or limiting):
+    if case.kind not in SHAPED_TYPES and not case.wanted.clears:
         remedy = _INSTEAD.get(case.kind, f"use a NIC of type {', '.join(SHAPED_TYPES)}")
         yield Problem("interface", case.nic.mac, f"is of type {case.kind}, which libvirt does not limit", remedy)
 
@@ -155,13 +153,18 @@ def _floor_problems(case: Case) -> Iterator[Problem]:
 def _portgroup_problems(case: Case) -> Iterator[Problem]:
     """A NIC without a bandwidth of its own has its portgroup's; with one, it has nothing of the portgroup's."""
     before, after = case.write.before, case.write.after
-    # What the portgroup would give to a running guest whose NIC has its own comes back only with a restart.
-    if case.wanted.absent or case.kind not in SHAPED_TYPES or (case.scope == "live" and not before.unlimited):
+    if case.wanted.absent or case.kind not in SHAPED_TYPES:
         return
     for direction in (direction for direction in DIRECTIONS if not case.given[direction].unlimited):
         limit = ", ".join(f"{name}: {value}" for name, value in case.given[direction].text().items())
         gets = f"is given {direction} {{{limit}}} by its portgroup"
-        if after.unlimited and direction in case.wanted.limits:
+        if after.unlimited and not before.unlimited and direction not in case.wanted.limits:
+            remedy = "give the NIC a limit of its own in some direction, or use state=absent if that is meant"
+            predicate = f"{gets} as soon as it has nothing of its own, though {direction} is not named"
+            yield Problem(direction, None, predicate, remedy)
+        elif case.scope == "live" and not before.unlimited:
+            pass  # what the portgroup would give to such a running guest comes back only with a restart
+        elif after.unlimited and direction in case.wanted.limits:
             remedy = "change the portgroup, or give the NIC a limit of its own in some direction"
             predicate = f"{gets}, from which a NIC cannot be exempted"
             yield Problem(f"{direction}.average", CLEAR, predicate, remedy)

@@ -129,16 +129,19 @@ def _converge_host(
         check_floors(domains, claims, host.network, problems)
     problems.refuse_if_any()
     outcome = Outcome(changes, warn_of_idle(idle, scopes) + _warnings(host, claims, changes))
-    if changes and not check_mode:
+    if not check_mode:
         outcome.changes, failures = host.converge(changes, lenient=True)
         outcome.failures = [failure for failure in failures if not isinstance(failure, Away)]
         outcome.notes = [str(failure) for failure in failures if isinstance(failure, Away)]
-        if "live" in scopes:
-            changed = {change.uuid for change in changes}
-            outcome.notes += [
-                f"Domain '{name}' was started meanwhile, perhaps with what it had before; run again."
-                for name in host.started([domain for domain in domains if domain.uuid in changed])
-            ]
+    if not check_mode and "live" in scopes:
+        # Started from a definition that has what is wanted, a guest has it too.
+        changed = {change.uuid for change in changes} if "config" in scopes else {domain.uuid for domain in domains}
+        settled = {domain.uuid for domain in domains if domain.running or domain.uuid not in changed}
+        outcome.notes += [
+            f"Domain '{name}' was started meanwhile, perhaps with what it had before; run again."
+            for name in host.started(settled)
+            if policies.concern(name)
+        ]
     return outcome
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     BURSTS,
+    CLEAR,
     DIRECTIONS,
     NO_BANDWIDTH,
     RATES,
@@ -93,6 +94,12 @@ def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[st
 
 def _peak(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     direction = nic.policed
+    for name, limit in wanted.limits.items() if nic.openvswitch else ():
+        if limit.peak not in (0, limit.average):
+            yield _Warning(
+                f"{name}.peak {RATE.format(limit.peak, RATES)}",
+                ": on ports of Open vSwitch libvirt makes it the rate that holds, and the average nothing, for",
+            )
     limit = wanted.limits.get(direction or "")
     if limit and limit.peak:  # a policer has none
         device = "tap" if direction == "outbound" else "macvtap"
@@ -144,7 +151,7 @@ def _portgroup(nic: Nic, wanted: Wanted, network: Network | None) -> Iterator[_W
 def _stale(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     if beyond_reach(nic, wanted) and not nic.own.unlimited:
         yield _Warning(
-            "state absent",
+            "state absent" if wanted.absent else f"{next(iter(wanted.limits))}.average {CLEAR}",
             f": libvirt neither enforces the limit in the definition of a NIC of type {nic.type} nor takes it away; "
             "take it out with virsh edit if it disturbs. This is so for",
         )

@@ -159,13 +159,13 @@ class Host:
         answers = [answer for answer in map(read, concerned) if answer]
         return sorted(_domains(answers, about), key=lambda domain: domain.name)
 
-    def started(self, domains: Sequence[Domain]) -> list[str]:
-        """Return the names of those domains that did not run when they were read, and do now."""
+    def started(self, settled: Collection[str]) -> list[str]:
+        """Return the names of the domains that run now, but for those with these UUIDs."""
         if not self._connection.isAlive():
             return []  # whatever broke the connection has been told
         with _explained(f"Listing the domains on {self._uri}"):
-            active = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-        return [domain.name for domain in domains if not domain.running and domain.uuid in active]
+            active = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+        return sorted(handle.name() for handle in active if handle.UUIDString() not in settled)
 
     def networks(self) -> list[NetworkByScope]:
         """Return the virtual networks of the host, sorted by name; those that go meanwhile are not in it."""

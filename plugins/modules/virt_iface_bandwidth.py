@@ -230,7 +230,7 @@ notes:
   - A guest that is paused is treated as one that runs. One that is being migrated, saved or dumped is left as it is,
     since libvirt would only let the change time out; this is an error with O(domain), and told in RV(notes) with
     O(policies). A domain that is shut off with a saved state will be resumed with the limits that it had, of which the
-    module warns.
+    module warns when it changes the definition.
   - libvirt 12.4 and later do not take a policer off a running NIC whose direction is cleared (the outbound one of a
     tap, the inbound one of a macvtap). The module then has libvirt plug the NIC anew without limits, which takes it
     off, and sets what remains.
@@ -421,7 +421,7 @@ interfaces:
 notes:
   description:
     - What came in between, a sentence each. Guests that were shut off, undefined or started while this ran, or are
-      being migrated, saved or dumped, and NICs that were unplugged.
+      being migrated, saved or dumped, and NICs that were unplugged, where that kept a change from being made.
     - Such a NIC is left as it is, but the definition of a guest that was shut off has what is wanted. Empty in check
       mode.
   returned: with O(policies)

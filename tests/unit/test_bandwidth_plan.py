@@ -192,6 +192,9 @@ def test_a_mac_that_is_there_twice_does_not_matter_to_others() -> None:
 CAPPED = Network("prod", "nat", Bandwidth(inbound=Limit(1000, peak=5000)))
 GROUP = Bandwidth(Limit(5), Limit(6))
 GROUPED = Network("prod", "nat", portgroups={"web": GROUP})
+ABSENT = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True)
+CLEARED = Wanted({"outbound": UNLIMITED})
+OUTWARD = Bandwidth(outbound=Limit(6))
 INBOUND = Wanted({"inbound": Limit(100)})
 FLOOR = Wanted({"inbound": Limit(floor=200)})
 
@@ -228,14 +231,14 @@ def test_a_type_that_libvirt_does_not_limit(scope: str, kind: str, remedy: str) 
 
 
 @pytest.mark.parametrize("kind", ["user", "vhostuser"])
-def test_what_nobody_enforces_nor_takes_away_is_left_with_a_warning(kind: str) -> None:
+@pytest.mark.parametrize(("clears", "said"), [(ABSENT, "state absent"), (CLEARED, "outbound.average unlimited")])
+def test_what_nobody_enforces_nor_takes_away_is_left_with_a_warning(kind: str, clears: Wanted, said: str) -> None:
     """qemuDomainSetInterfaceParameters refuses to clear it, as it refuses to set it."""
     stale = nic(1, kind, own=Bandwidth(Limit(5)))
     domain = Domain("d", "u", {"live": (stale,), "config": (stale,)})
-    absent = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True, path="policies[2].")
-    assert planned(domain, absent) == []
-    assert warnings(claim_all(domain, [stale.mac], absent), no_network) == [
-        "policies[2].state absent: libvirt neither enforces the limit in the definition of a NIC of type "
+    assert planned(domain, clears) == []
+    assert warnings(claim_all(domain, [stale.mac], clears), no_network) == [
+        f"{said}: libvirt neither enforces the limit in the definition of a NIC of type "
         f"{kind} nor takes it away; take it out with virsh edit if it disturbs. This is so for 52:54:00:00:00:01."
     ]
 
@@ -306,6 +309,19 @@ class TestPortgroup:
         own = Bandwidth(outbound=Limit(9))
         assert not problems_of(scope, self.nic(scope, own), INBOUND, GROUPED)
 
+    @pytest.mark.parametrize("had", [Bandwidth(inbound=Limit(9)), Bandwidth(Limit(9), Limit(6))])
+    def test_giving_up_its_own_would_bring_it_back_in_a_direction_that_is_not_named(
+        self, scope: str, had: Bandwidth
+    ) -> None:
+        wanted = Wanted({"inbound": UNLIMITED})
+        told = problems_of(scope, self.nic(scope, had), wanted, replace(GROUPED, portgroups={"web": OUTWARD}))
+        if had.outbound.unlimited:
+            (problem,) = told
+            assert problem.startswith("outbound: 52:54:00:00:00:01 (network) in the ")
+            assert "by its portgroup as soon as it has nothing of its own, though outbound is not named" in problem
+        else:
+            assert told == []
+
     def test_unlimited_cannot_override_it(self, scope: str) -> None:
         (problem,) = problems_of(scope, self.nic(scope), Wanted({"inbound": UNLIMITED}), GROUPED)
         assert problem.startswith("inbound.average 'unlimited': 52:54:00:00:00:01 (network) in the ")
@@ -325,7 +341,6 @@ class TestPortgroup:
 
 
 HAS = Bandwidth(Limit(50), Limit(60))
-ABSENT = Wanted(dict.fromkeys(DIRECTIONS, UNLIMITED), absent=True)
 
 
 @pytest.mark.parametrize(
@@ -396,13 +411,17 @@ def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
     networks = {"pool": Network("pool", "private")}  # its NICs are defined as of type network
     live = (nic(1, "network"), nic(2, "direct", network="pool"), nic(3, "bridge", openvswitch=True))
     domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
-    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live], both), networks.get)
+    tap, macvtap = warnings(claim_all(domain, [nic.mac for nic in live[:2]], both), networks.get)
     assert tap.startswith("policies[3].outbound.peak 1.6mbit: libvirt ignores the outbound peak on tap devices")
     assert tap.endswith("holds for 52:54:00:00:00:01.")
     assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")
     assert macvtap.endswith("holds for 52:54:00:00:00:02.")
     assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)})), no_network) == []
-    assert warnings(claim_all(domain, [live[2].mac], both), no_network) == []
+    switched = warnings(claim_all(domain, [live[2].mac], both), no_network)
+    assert [text.split(":")[0] for text in switched] == [
+        "policies[3].inbound.peak 800kbit",
+        "policies[3].outbound.peak 1.6mbit",
+    ]
 
 
 def test_scopes_that_change_alike_are_one_entry() -> None:

@@ -36,7 +36,8 @@ SPDX-License-Identifier: GPL-3.0-or-later
 What `virt_iface_bandwidth` answers, word for word: `make refusals` writes this page with the module's own answers, and
 `tests/unit/test_refusals.py` fails when they are others. What is refused is refused before anything is changed, in
 check mode as well, and all of it at once. In `policies` the same rules hold, and a message begins with the number of
-the policy, from 0.
+the policy, from 0. Not here is what libvirt's test driver has not: virtual functions, macvtaps of a pool, and policers
+that a portgroup puts on again.
 
 There are these domains and NICs. The network `capped` has 1MB/s inbound, its portgroup
 `gold` gives 1mbit outbound, `free` has no bandwidth, and `direct` is of macvtaps.
@@ -45,7 +46,7 @@ There are these domains and NICs. The network `capped` has 1MB/s inbound, its po
 |---|---|
 | `web` | `:01` bridge; `:02` `capped`; `:03` its portgroup `gold`; `:04` user; `:05` macvtap; `:06` `free` |
 | `twins` | two with `:11`, on bridges |
-| `db` | `:21` on `capped`, with a floor of 6mbit |
+| `db` | `:21` on `capped`, with a floor of 6mbit; `:22` user, with a limit in its definition all the same |
 | `off`, which is shut off | `:31` on a bridge; `:32` on `direct`; `:33` of type vhostuser |
 | `brief`, which is transient | `:41` on a bridge |
 """
@@ -87,6 +88,7 @@ RUNNING = (
         interface(
             "network", 21, "<source network='capped'/><bandwidth><inbound average='750' floor='750'/></bandwidth>"
         ),
+        interface("user", 22, "<bandwidth><inbound average='5'/></bandwidth>"),
     ),
 )
 OFF = domain(
@@ -155,7 +157,13 @@ REFUSED = (
             {"domain": "off", "interface": "52:54:00:00:00:31", "affect": ["live"], **SMALL},
             {"domain": "brief", "interface": "all", "affect": ["config"], **SMALL},
             {"domain": "web", **SMALL},
+            of(1, affect=[], **SMALL),
+            of(1, require_match=True, **SMALL),
         ),
+    ),
+    Rows(
+        "Connections",
+        (of(1, uri="", **SMALL), of(1, timeout=2, **SMALL), of(1, username="ann", **SMALL)),
     ),
     Rows("Types that libvirt does not limit", (of(4, **SMALL), of(33, **SMALL))),
     Rows(
@@ -191,6 +199,7 @@ REFUSED = (
                 require_match=True,
             ),
             policies({"match": {"domain": "web"}, **SMALL}, domain="web", interface="all"),
+            policies({"match": {"domain": "web"}, **SMALL}, state="absent"),
         ),
     ),
 )
@@ -203,6 +212,7 @@ WARNED = (
             of(1, inbound={"average": "100mbit", "burst": "4KiB"}),
             of(1, outbound={"average": "1mbit", "burst": "4KiB"}),
             of(3, inbound={"average": "1mbit"}, outbound={"average": "2mbit"}),
+            of(22, state="absent"),
             policies({"match": {"domain": "nobody"}, **SMALL}),
         ),
     ),

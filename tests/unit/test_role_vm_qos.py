@@ -140,16 +140,25 @@ def test_what_would_be_done_is_said_while_the_packages_are_missing(role: Role) -
 
 def test_all_that_is_wrong_with_profiles_is_refused_at_once(role: Role) -> None:
     answer = role(
-        qos_profiles={**PROFILES, "odd": {"inbound": {"average": "1mbit"}, "outbond": {"average": "1mbit"}}},
+        qos_profiles={
+            **PROFILES,
+            "odd": {"inbound": {"average": "1mbit"}, "outbond": {"average": "1mbit"}},
+            "empty": None,
+        },
         vm_qos_policies=[
             {"match": {"domain": "t*"}, "profile": "silver"},
             {"match": {"domain": "u*"}, "profile": "golden"},
-            {"match": {"domain": "v*"}, "profile": "Silver"},
+            {"match": {"domain": "v*"}, "profile": "whatever it was", "state": "absent"},
+            {"match": {"domain": "u*"}, "profile": "golden"},
         ],
     )
     assert answer["msg"].split(". ") == [
-        "vm_qos_policies[1].profile 'golden': qos_profiles has gold, silver, odd; correct the name, or add the profile",
-        "vm_qos_policies[2].profile 'Silver': qos_profiles has gold, silver, odd; correct the name, or add the profile",
+        *(
+            f"vm_qos_policies[{number}].profile 'golden': qos_profiles has gold, silver, odd, empty; "
+            "correct the name, or add the profile"
+            for number in (1, 3)
+        ),
+        "qos_profiles.empty: a profile has inbound, outbound or both; write what it limits, or drop it",
         "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it.",
     ]
 

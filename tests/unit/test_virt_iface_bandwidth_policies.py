@@ -418,6 +418,34 @@ def test_a_guest_that_starts_between_plan_and_apply_is_noted(
     assert touched(run(policies=ALL)) == [("cold", "03:01", "live", 0)]
 
 
+def test_a_guest_that_starts_meanwhile_is_noted_where_definitions_do_not_matter(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, lambda: connection.lookupByName("cold").create())
+    result = run(policies=ALL, affect=["live"])
+    assert result["notes"] == ["Domain 'cold' was started meanwhile, perhaps with what it had before; run again."]
+
+
+def test_a_guest_that_appears_meanwhile_is_noted_where_a_policy_can_be_for_it(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(monkeypatch, lambda: connection.createXML(domain_xml("late", 9)))
+    assert run(policies=[{"match": {"domain": "web"}, **SMALL}])["notes"] == []
+    connection.lookupByName("late").destroy()
+    interrupted(monkeypatch, lambda: connection.createXML(domain_xml("late", 9)))
+    (note,) = run(policies=[{"match": {"domain": "l*"}, **SMALL}])["notes"]
+    assert note.startswith("Domain 'late' was started meanwhile")
+
+
+def test_a_guest_that_starts_with_what_is_wanted_is_not_worth_a_note(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(policies=ALL)
+    interrupted(monkeypatch, lambda: connection.lookupByName("cold").create())
+    result = run(policies=ALL)
+    assert (result["changed"], result["notes"]) == (False, [])
+
+
 def test_a_guest_that_goes_before_it_is_read_back(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def go() -> None:
         connection.lookupByName("brief").destroy()
