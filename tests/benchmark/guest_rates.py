@@ -9,6 +9,8 @@
 Boots a host of the host lab with its guest, unless one of this name is up. The limits are set by the module, as a user
 would; what is enforced is read with virsh and tc, and what flows is TCP payload as iperf3 counts it, in the real guest.
 
+Exits with 1 where a rate is not what was declared, or a transfer stood still for a second.
+
 For each rate there is one transfer a direction, which begins with a full bucket. After the bucket has been spent, the
 module changes the limit to the next rate while the transfer goes on.
 """
@@ -246,6 +248,23 @@ def lab(*arguments: str) -> str:
     return subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
+def failures(rows: list[Row]) -> list[str]:
+    """Return a sentence for each row that does not show what it is to show."""
+    told = []
+    for row in rows:
+        for what, declared, found in (
+            ("average", row.declared["average"], row.average),
+            ("average after the change", row.changed_to, row.average_after),
+        ):
+            rate = float(declared.removesuffix("mbit"))
+            # That it is somewhat slow is the emulation's doing; that it is too fast is not.
+            if not 0.6 * rate < found < 1.06 * rate:
+                told.append(f"{row.direction} {declared}: the {what} is {found:.2f} Mbit/s")
+        if not row.slowest:
+            told.append(f"{row.direction} {row.declared['average']}: the transfer stood still for a second")
+    return told
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what a guest's limits do, in the host lab.")
     parser.add_argument("--release", default="trixie", help="of the host; default: %(default)s")
@@ -266,6 +285,9 @@ def main() -> None:
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n", encoding="utf-8")
+    told = failures(rows)
+    if told:
+        raise SystemExit("\n".join(told))
 
 
 if __name__ == "__main__":
