@@ -94,10 +94,10 @@ def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[st
 
 def _peak(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     direction = nic.policed
-    for name, limit in wanted.limits.items() if nic.openvswitch else ():
-        if limit.peak not in (0, limit.average):
+    for name, each in wanted.limits.items() if nic.openvswitch else ():
+        if each.peak not in (0, each.average):
             yield _Warning(
-                f"{name}.peak {RATE.format(limit.peak, RATES)}",
+                f"{name}.peak {RATE.format(each.peak, RATES)}",
                 ": on ports of Open vSwitch libvirt makes it the rate that holds, and the average nothing, for",
             )
     limit = wanted.limits.get(direction or "")

@@ -1,0 +1,36 @@
+#!/bin/sh
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Makes a guest with NICs that the others have not: a macvtap, one in a portgroup with limits, and one with a link that is
+# down and a filter, on a network that has floors to give. Lets root in from this host by ssh, with a key of its own.
+set -eu
+type=qemu
+[ ! -c /dev/kvm ] || type=kvm
+directory=$(mktemp -d)
+cd "$directory"
+ip link add kinds0 type dummy
+ip link set kinds0 up
+cat > network << XML
+<network><name>kinds</name><forward mode='open'/><bridge name='virbr-kinds'/><dns enable='no'/>
+<ip address='10.99.9.1' netmask='255.255.255.0'/><bandwidth><inbound average='1000'/></bandwidth>
+<portgroup name='gold'><bandwidth><inbound average='40'/><outbound average='50'/></bandwidth></portgroup></network>
+XML
+cat > filter << XML
+<filter name='kinds' chain='root'><rule action='accept' direction='inout' priority='500'><all/></rule></filter>
+XML
+cat > guest << XML
+<domain type='$type'><name>kinds</name><memory unit='MiB'>16</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+<cpu mode='custom' match='exact' check='none'><model fallback='forbid'>qemu64</model></cpu>
+<devices><controller type='usb' model='none'/>
+<interface type='direct'><mac address='52:54:00:4f:00:01'/><source dev='kinds0' mode='bridge'/><model type='virtio'/></interface>
+<interface type='network'><mac address='52:54:00:4f:00:02'/><source network='kinds' portgroup='gold'/><model type='virtio'/></interface>
+<interface type='network'><mac address='52:54:00:4f:00:03'/><source network='kinds'/><model type='virtio'/>
+<filterref filter='kinds'/><link state='down'/></interface><memballoon model='none'/></devices></domain>
+XML
+virsh --quiet 'net-define network; net-start kinds; nwfilter-define filter; define guest; start --paused kinds'
+ssh-keygen -q -t ed25519 -N '' -f /root/kinds.key
+mkdir -p -m 700 /root/.ssh
+cat /root/kinds.key.pub >> /root/.ssh/authorized_keys
+cd /
+rm -r "$directory"
