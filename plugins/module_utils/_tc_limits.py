@@ -21,6 +21,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Optional, Union
 
+from ansible_collections.virtnet.qos.plugins.module_utils._htb import (
+    U32_CLASSID,
+    U32_POLICE,
+    U32_SELECTOR,
+    HtbClass,
+    Police,
+    class_of,
+    default_of,
+    kind_of,
+    police_of,
+    tolerance,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     INGRESS,
     KIND,
@@ -31,23 +43,14 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     text,
 )
 
-HTB_PARAMETERS, HTB_GLOBAL, HTB_RATE64, HTB_CEIL64 = 1, 2, 6, 7
-U32_CLASSID, U32_SELECTOR, U32_POLICE, U32_ACTIONS = 1, 5, 6, 7
+U32_ACTIONS = 7
 MATCHALL_ACTIONS = 2
 ACTION_KIND, ACTION_OPTIONS = 1, 2
-POLICE_PARAMETERS, POLICE_RATE64 = 1, 8
-DROP = 2  # TC_ACT_SHOT
 ALL_FRAMES = socket.htons(0x0003)  # ETH_P_ALL, as in tcm_info
 
-_RATE = "BBHhHI"  # struct tc_ratespec
-_HTB = struct.Struct(f"={_RATE}{_RATE}IIIII")  # struct tc_htb_opt: rate, ceil, buffer, cbuffer, quantum, level, prio
-_HTB_GLOBAL = struct.Struct("=III")  # struct tc_htb_glob: version, rate2quantum, defcls
-_POLICE = struct.Struct(f"=IiIII{_RATE}")  # struct tc_police: index, action, limit, burst, mtu, rate
 _SELECTOR = struct.Struct("=BBBxHHhhI")  # struct tc_u32_sel
 _KEY = struct.Struct("!II")  # struct tc_u32_key: mask and value, then offset and its mask in the machine's order
 
-# The kernel is told, and tells, bursts as the time that they take at their rate, in ticks of 64 ns (PSCHED_SHIFT).
-TICKS = 15_625_000  # a second
 # Qdiscs that hold packets back only while the device is busy; others may be limits.
 QUEUES = ("codel", "fq", "fq_codel", "mq", "noqueue", "pfifo", "bfifo", "pfifo_fast", "prio", "sfq")
 
@@ -62,12 +65,8 @@ class Shape:
 
     @property
     def tolerance(self) -> int:
-        """By how many bytes the burst may differ from the one that tc(8) was told.
-
-        tc rounds its time to whole microseconds, and to ticks; before iproute2 6.14 both (tc_calc_xmittime() in
-        tc/tc_core.c). Rates are told in whole bytes/s, and need none.
-        """
-        return self.rate // 1_000_000 + 2 * self.rate // TICKS + 1
+        """By how many bytes the burst may differ from the one that tc(8) was told."""
+        return tolerance(self.rate)
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ class Roots:
     @property
     def htb(self) -> int:
         """The handle of the root qdisc, where that is an HTB; 0 otherwise."""
-        return self.root.handle if self.root and _kind(self.root) == "htb" else 0
+        return self.root.handle if self.root and kind_of(self.root) == "htb" else 0
 
 
 def roots_by_device(qdiscs: Iterable[Message]) -> dict[int, Roots]:
@@ -116,22 +115,20 @@ def limits_of(there: Roots, classes: Iterable[Message], sent: Iterable[Message],
     """Return what limits a device; the filters are those of its root qdisc, and those of what it receives."""
     root = there.root
     if root is None or not there.htb:
-        other = Other(f"qdisc {_kind(root)} {root.handle >> 16:x}:") if root and _kind(root) not in QUEUES else None
+        other = Other(f"qdisc {kind_of(root)} {root.handle >> 16:x}:") if root and kind_of(root) not in QUEUES else None
         return Limits(other, _policer(received))
     by_handle = {each.handle: each for each in classes}
-    rates = {handle: shape for handle, shape in ((each.handle, _shape(each)) for each in by_handle.values()) if shape}
+    rates = {handle: found for handle, each in by_handle.items() if (found := class_of(each))}
     guaranteed = {mac: rates[classid].rate for mac, classid in _by_mac(sent) if classid in rates}
     return Limits(_default(root, by_handle, rates), _policer(received), guaranteed)
 
 
-def _default(root: Message, classes: Mapping[int, Message], rates: Mapping[int, Shape]) -> Shape | None:
+def _default(root: Message, classes: Mapping[int, Message], rates: Mapping[int, HtbClass]) -> Shape | None:
     """Return what holds for packets that no filter claims: those go to the default class, if there is one.
 
     On a bridge that class shares what the one above it has with those of floors, so the rates are of the one above.
     """
-    options = attributes(attributes(root.data).get(OPTIONS)).get(HTB_GLOBAL, b"")
-    _version, _quantum, default = _HTB_GLOBAL.unpack(options[: _HTB_GLOBAL.size].ljust(_HTB_GLOBAL.size, b"\0"))
-    handle = root.handle | default
+    handle = root.handle | default_of(root)
     if handle not in rates:
         return None
     top = handle
@@ -142,27 +139,13 @@ def _default(root: Message, classes: Mapping[int, Message], rates: Mapping[int, 
     return Shape(rates[top].rate, rates[top].ceil, rates[handle].burst)
 
 
-def _shape(message: Message) -> Shape | None:
-    options = attributes(attributes(message.data).get(OPTIONS))
-    said = options.get(HTB_PARAMETERS, b"")
-    if len(said) < _HTB.size:
-        return None
-    numbers = _HTB.unpack_from(said)
-    rate, ceil = _rate(numbers[5], options.get(HTB_RATE64)), _rate(numbers[11], options.get(HTB_CEIL64))
-    return Shape(rate, ceil, _bytes(rate, numbers[12]))
-
-
-def _rate(narrow: int, wide: bytes | None) -> int:
-    """Return a rate in bytes/s: where it does not fit into 32 bits, the kernel tells it in 64 as well."""
-    return int.from_bytes(wide, sys.byteorder) if wide else narrow
-
-
-def _bytes(rate: int, ticks: int) -> int:
-    return round(rate * ticks / TICKS)
-
-
 def _policer(filters: Iterable[Message]) -> Enforced:
-    """Return the first policer that every packet comes to; of two, the later one is never asked."""
+    found = policer_of(filters)
+    return Shape(found[1].rate, found[1].rate, found[1].burst) if found else None
+
+
+def policer_of(filters: Iterable[Message]) -> tuple[Message, Police] | None:
+    """Return the first filter that polices every packet, with its policer; of two, the later one is never asked."""
     for each in filters:
         said = attributes(each.data)
         kind, options = text(said.get(KIND)), attributes(said.get(OPTIONS))
@@ -174,10 +157,16 @@ def _policer(filters: Iterable[Message]) -> Enforced:
         else:
             continue  # a table of u32, or what is for some packets only
         for policer in policers if all_fit and each.info & 0xFFFF == ALL_FRAMES else ():
-            shape = _policed(attributes(policer))
-            if shape:
-                return shape
+            police = police_of(attributes(policer))
+            if police:
+                return each, police
     return None
+
+
+def has_rule(message: Message) -> bool:
+    """Whether it is a filter that packets can fit. Beside those, the kernel tells of the tables that they are in."""
+    said = attributes(message.data)
+    return OPTIONS in said and (text(said.get(KIND)) != "u32" or U32_SELECTOR in attributes(said[OPTIONS]))
 
 
 def _actions(actions: bytes | None) -> Iterator[bytes]:
@@ -185,15 +174,6 @@ def _actions(actions: bytes | None) -> Iterator[bytes]:
         said = attributes(action)
         if text(said.get(ACTION_KIND)) == "police":
             yield said.get(ACTION_OPTIONS, b"")
-
-
-def _policed(options: Mapping[int, bytes]) -> Shape | None:
-    said = options.get(POLICE_PARAMETERS, b"")
-    if len(said) < _POLICE.size:
-        return None
-    numbers = _POLICE.unpack_from(said)
-    action, burst, rate = numbers[1], numbers[3], _rate(numbers[10], options.get(POLICE_RATE64))
-    return Shape(rate, rate, _bytes(rate, burst)) if rate and action == DROP else None
 
 
 def _keys(selector: bytes) -> Iterator[tuple[int, int, int]]:
@@ -218,7 +198,3 @@ def _by_mac(filters: Iterable[Message]) -> Iterator[tuple[str, int]]:
         if (-16, 0xFFFF) in words and (-12, 0xFFFFFFFF) in words:
             mac = struct.pack("!HI", words[-16, 0xFFFF], words[-12, 0xFFFFFFFF])
             yield mac.hex(":"), int.from_bytes(options[U32_CLASSID], sys.byteorder)
-
-
-def _kind(message: Message) -> str:
-    return text(attributes(message.data).get(KIND))

@@ -22,6 +22,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, Request, bridge_of
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import Step
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_counters import Counters, counters_of
@@ -298,6 +299,35 @@ def limits(names: Collection[str], bridges: Collection[str]) -> dict[str, Limits
     # The name may be another device's by now, and a dump says nothing of a device that is gone.
     still = devices()
     return {name: each for name, each in found.items() if still.get(name) == there[name]}
+
+
+def bridge(name: str) -> Bridge | None:
+    """Return what is on the bridge of a network; None where there is no such device."""
+    index = devices().get(name)
+    if index is None:
+        return None
+    route = Route()
+    qdiscs = route.dump(GETQDISC, index)
+    root = roots_by_device(qdiscs).get(index, Roots())
+    classes = route.dump(GETTCLASS, index, root.htb) if root.htb else []
+    sent = route.dump(GETTFILTER, index, root.htb) if root.htb else []
+    received = route.dump(GETTFILTER, index, INGRESS_FILTERS) if root.ingress else []
+    # The name may be another device's by now, and a dump says nothing of a device that is gone.
+    return bridge_of(index, qdiscs, classes, sent, received) if devices().get(name) == index else None
+
+
+def carry_out(requests: Iterable[Request]) -> None:
+    """Send these requests, one right after the other. Where the kernel refuses one, it still carries out the rest."""
+    route = Route()
+    numbered = {route.next(): each for each in requests}
+    sent = b"".join(request(each.number, ACK | each.flags, number, each.body) for number, each in numbered.items())
+    refused = [
+        (*refusal, numbered[number].about)
+        for kind, flags, number, body in route.answers(sent, numbered)
+        if kind == ERROR and (refusal := acknowledgement(kind, flags, body))
+    ]
+    for number, words, about in refused:
+        raise TcError(number, f"{about}: {words}" if words else about)
 
 
 def acknowledgement(number: int, flags: int, body: bytes) -> tuple[int, str] | None:

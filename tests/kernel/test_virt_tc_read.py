@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import TICKS, Limits, Other, Shape
+from ansible_collections.virtnet.qos.plugins.module_utils._htb import TICKS
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Other, Shape
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import limits
 from ansible_collections.virtnet.qos.tests.kernel.limited import LIMITED, TAP
 
