@@ -31,7 +31,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies im
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warn_of_saved, warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import login_of
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, HostError, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -89,9 +90,9 @@ def _converge_one(
     if macs and not claims and not problems.found:
         rule = f"NIC {options['interface']} of domain '{domain.name}' is not in its {_named(scopes)}"
         problems.add("affect", list(scopes), rule, "drop affect, or name another NIC")
-    changes = plan(claims, host.network, problems)
+    changes = plan(claims, host.networks.find, problems)
     if rising(claims):
-        check_floors(host.domains(scopes), claims, host.network, problems)
+        check_floors(host.domains(scopes), claims, host.networks.find, problems)
     problems.refuse_if_any()
     outcome = Outcome(changes, _warnings(host, claims, changes))
     if not check_mode:
@@ -120,13 +121,13 @@ def _converge_host(
     problems = Problems()
     # Floors add up over all domains; otherwise those that no policy can be for need not be read.
     domains = host.domains(scopes, None if policies.floors else policies.concern, policies.about)
-    claims = policies.claim(domains, host.network, problems)
-    idle = policies.idle(domains, claims, host.network)
+    claims = policies.claim(domains, host.networks.find, problems)
+    idle = policies.idle(domains, claims, host.networks.find)
     if require_match:
         refuse_idle(idle, scopes, problems)
-    changes = plan(claims, host.network, problems)
+    changes = plan(claims, host.networks.find, problems)
     if rising(claims):
-        check_floors(domains, claims, host.network, problems)
+        check_floors(domains, claims, host.networks.find, problems)
     problems.refuse_if_any()
     outcome = Outcome(changes, warn_of_idle(idle, scopes) + _warnings(host, claims, changes))
     if not check_mode:
@@ -146,4 +147,4 @@ def _converge_host(
 
 
 def _warnings(host: Host, claims: Sequence[Claim], changes: Sequence[Change]) -> list[str]:
-    return warnings(claims, host.network) + warn_of_saved(claims, changes)
+    return warnings(claims, host.networks.find) + warn_of_saved(claims, changes)

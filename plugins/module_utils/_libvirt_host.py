@@ -9,10 +9,8 @@
 
 from __future__ import annotations
 
-import errno
 import traceback
-from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Callable
 from urllib.parse import urlsplit
@@ -26,15 +24,21 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPE_NAMES, Write
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change, unmet
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import NOBODY, Login, NoAnswer, connect
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import (
+    SILENT,
+    HostError,
+    explained,
+    host_error,
+    is_gone,
+    sentence,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_networks import Networks
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Domain,
     DomainXml,
-    Network,
-    NetworkByScope,
     Nic,
     nic_without_bandwidth,
     read_domain,
-    read_network,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -44,33 +48,9 @@ except ImportError:
     LIBVIRT_IMPORT_ERROR: str | None = traceback.format_exc()
 else:
     LIBVIRT_IMPORT_ERROR = None
-    # What libvirt answers about a domain that was undefined, or shut off or started, since it was found.
-    _GONE = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)
 
 NO_ID = -1  # of a domain that does not run
-
-_START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
-_BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
-_LOGIN = f"libvirt did not let this user in: give the username and password if it asks for them, or {_BECOME}"
 _SESSION = "libvirt limits bandwidth only in its system daemon, not in a session"
-_SILENT = "see whether libvirt hangs there, or raise the option timeout"
-_REPLUG = (
-    "the virtual network was restarted while the guest was plugged in; restart the guest, or the daemon of libvirt, "
-    "so that the NIC gets its port back"
-)
-
-
-class HostError(Exception):
-    """libvirt could not do what it was asked. The text is for users and carries libvirt's own.
-
-    ``stands`` tells whether some of a change that failed could not be taken back, ``gone`` whether the domain was
-    undefined, shut off or started meanwhile.
-    """
-
-    def __init__(self, message: str, stands: bool = False, gone: bool = False) -> None:
-        super().__init__(message)
-        self.stands = stands
-        self.gone = gone
 
 
 class Away(HostError):
@@ -105,20 +85,20 @@ class Host:
 
     def __init__(self, uri: str, read_only: bool = False, login: Login = NOBODY) -> None:
         self._uri = uri
-        self._networks: dict[str, Network | None] = {}
         self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
-        with _explained(f"Connecting to {uri}"):
+        with explained(f"Connecting to {uri}"):
             try:
                 self._connection = connect(uri, read_only, login)
             except NoAnswer as error:
                 text = f"Connecting to {uri} failed: no answer within {login.seconds} s"
-                raise HostError(f"{text}; {_SILENT}.") from error
+                raise HostError(f"{text}; {SILENT}.") from error
             found = self._connection.getURI()  # the option can be an alias
             if urlsplit(found).path == "/session":
                 raise HostError(f"uri '{uri}': it is an alias of {found}, and {_SESSION}; use qemu:///system.")
             # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
+            self.networks = Networks(self._connection, uri)
             self._policer_stays = self._connection.getLibVersion() >= 12_004_000
 
     @property
@@ -130,7 +110,7 @@ class Host:
 
     def domain(self, name: str) -> Domain:
         """Return the domain with this name or UUID."""
-        with _explained(f"Reading domain '{name}' on {self._uri}"):
+        with explained(f"Reading domain '{name}' on {self._uri}"):
             found = self._find(name)
             scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
             saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
@@ -145,7 +125,7 @@ class Host:
         Guests may start, stop and vanish meanwhile: what is returned of each is of one moment, and those that are gone
         are not in it. Nothing is asked of libvirt that these scopes do not need.
         """
-        with _explained(f"Listing the domains on {self._uri}"):
+        with explained(f"Listing the domains on {self._uri}"):
             everything = self._connection.listAllDomains()
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
@@ -163,49 +143,9 @@ class Host:
         """Return the names of the domains that run now, but for those with these UUIDs."""
         if not self._connection.isAlive():
             return []  # whatever broke the connection has been told
-        with _explained(f"Listing the domains on {self._uri}"):
+        with explained(f"Listing the domains on {self._uri}"):
             active = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         return sorted(handle.name() for handle in active if handle.UUIDString() not in settled)
-
-    def networks(self) -> list[NetworkByScope]:
-        """Return the virtual networks of the host, sorted by name; those that go meanwhile are not in it."""
-        with _explained(f"Listing the networks on {self._uri}"):
-            try:
-                handles = self._connection.listAllNetworks()
-            except libvirt.libvirtError as error:
-                # A host of bridges only may do without libvirt's network driver, or without its daemon's socket.
-                missing = error.get_error_code() == libvirt.VIR_ERR_SYSTEM_ERROR and error.get_int1() == errno.ENOENT
-                if not missing and error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-                    raise
-                handles = []
-        found = [each for each in map(self._network_by_scope, handles) if each.scopes]
-        self._networks.update({each.name: each.now for each in found})
-        return sorted(found, key=lambda each: each.name)
-
-    def _network_by_scope(self, handle: Any) -> NetworkByScope:
-        scopes: dict[str, Network] = {}
-        with _explained(f"Reading network '{handle.name()}' on {self._uri}"):
-            try:
-                if handle.isActive():
-                    scopes["live"] = read_network(handle.XMLDesc(0))
-                if handle.isPersistent():
-                    scopes["config"] = read_network(_defined(handle))
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
-                    raise
-        return NetworkByScope(handle.name(), scopes)
-
-    def network(self, name: str) -> Network | None:
-        """Return a virtual network as it is running (what a NIC is plugged into); None where there is none."""
-        if name not in self._networks:
-            with _explained(f"Reading network '{name}' on {self._uri}"):
-                try:
-                    self._networks[name] = read_network(self._connection.networkLookupByName(name).XMLDesc(0))
-                except libvirt.libvirtError as error:
-                    if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
-                        raise
-                    self._networks[name] = None
-        return self._networks[name]
 
     def converge(self, changes: Sequence[Change], lenient: bool = False) -> tuple[list[Change], list[HostError]]:
         """Make these changes and read them back; return those that were made, and what went wrong with the others.
@@ -241,7 +181,7 @@ class Host:
             try:
                 answers.append(self._read(self._handle(change), scopes[change.uuid]))
             except libvirt.libvirtError as error:
-                after[change.uuid] = _host_error(f"Reading domain '{change.domain}' back", error)
+                after[change.uuid] = host_error(f"Reading domain '{change.domain}' back", error)
         after.update((domain.uuid, domain) for domain in _domains(answers))
         failures: list[HostError] = []
         for change in made:
@@ -297,8 +237,8 @@ class Host:
                 answer = self._read(handle, there, about)
             except libvirt.libvirtError as error:
                 # A NIC that was unplugged meanwhile is an invalid argument.
-                if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
-                    raise _host_error(f"Reading domain '{handle.name()}' on {self._uri}", error) from error
+                if not is_gone(error) and error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+                    raise host_error(f"Reading domain '{handle.name()}' on {self._uri}", error) from error
             else:
                 answer.saved = saved
                 answer.running = answer.running if "live" in scopes else running
@@ -331,6 +271,11 @@ class Host:
     def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
         domain.setInterfaceParameters(mac, to_parameters(bandwidth, directions), _flag(scope))
 
+    def renew(self, domain: Domain, nic: Nic) -> None:
+        """Give the NIC of a running guest, which has no bandwidth of its own, what its portgroup gives by now."""
+        with explained(f"Plugging NIC {nic} of domain '{domain.name}' anew"):
+            self._renew(self._connection.lookupByUUIDString(domain.uuid), nic.mac)
+
     def _renew(self, domain: Any, mac: str) -> None:
         """Plug a running NIC anew without a bandwidth of its own: libvirt then gives it its portgroup's, if any.
 
@@ -352,7 +297,7 @@ class Host:
         try:
             domain = self._handle(change)
         except libvirt.libvirtError as error:
-            raise _host_error(f"Finding domain '{change.domain}' again", error) from error
+            raise host_error(f"Finding domain '{change.domain}' again", error) from error
         busy = self._busy(domain)
         if busy:
             message = f"{of}: it is left as it is, since the guest is being {busy}; run again when that is over."
@@ -378,7 +323,7 @@ class Host:
                     continue
                 what = f"{' and '.join(write.directions)} of the {SCOPE_NAMES[scope]}"
                 undone, stands = self._take_back(domain, change, tried)
-                message = f"{_sentence(f'{of}: setting {what}', error)} {undone}"
+                message = f"{sentence(f'{of}: setting {what}', error)} {undone}"
                 if lenient and not stands and error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
                     raise Away(message, {}) from error  # something long began since this asked
                 raise HostError(message, stands) from error
@@ -408,7 +353,7 @@ class Host:
 
     def _away(self, domain: Any, nic: Nic, scope: str, error: Any) -> str | None:
         """Return what went away, where that is why a write failed: the NIC, or all of the scope; None otherwise."""
-        if error.get_error_code() not in (*_GONE, libvirt.VIR_ERR_INVALID_ARG):
+        if not is_gone(error) and error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
             return None
         gone = f"the {SCOPE_NAMES[scope]} went away"
         try:
@@ -417,7 +362,7 @@ class Host:
             (found,) = _domains([self._read(domain, {scope})])
             there = _has(found, scope, nic.mac)
         except libvirt.libvirtError as again:
-            return gone if again.get_error_code() in _GONE else None
+            return gone if is_gone(again) else None
         return None if there else f"it was taken from the {SCOPE_NAMES[scope]}"
 
     def _take_back(self, domain: Any, change: Change, tried: list[str]) -> tuple[str, bool]:
@@ -444,10 +389,10 @@ class Host:
                     said.append("The port in Open vSwitch may have the new value; run again.")
             except libvirt.libvirtError as error:
                 # A guest that went away took the change with it.
-                if error.get_error_code() in _GONE:
+                if is_gone(error):
                     continue
                 stands = True
-                said.append(f"{_sentence(failed, error)} It may have the new value.")
+                said.append(f"{sentence(failed, error)} It may have the new value.")
             except OverflowError:
                 stands = True
                 said.append(f"{failed} failed: it was more than a call of libvirt can hold. It may have the new value.")
@@ -488,18 +433,6 @@ def _has(domain: Domain, scope: str, mac: str) -> bool:
     return any(nic.mac == mac for nic in domain.nics.get(scope, ()))
 
 
-def _defined(network: Any) -> str:
-    """Return the XML of a network's persistent definition."""
-    try:
-        xml: str = network.XMLDesc(libvirt.VIR_NETWORK_XML_INACTIVE)
-    except libvirt.libvirtError as error:
-        # libvirt's test driver has only one
-        if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
-            raise
-        xml = network.XMLDesc(0)
-    return xml
-
-
 def _scopes(running: bool, persistent: bool) -> set[str]:
     return {scope for scope, there in (("live", running), ("config", persistent)) if there}
 
@@ -507,46 +440,3 @@ def _scopes(running: bool, persistent: bool) -> set[str]:
 def _flag(scope: str) -> int:
     flag: int = libvirt.VIR_DOMAIN_AFFECT_LIVE if scope == "live" else libvirt.VIR_DOMAIN_AFFECT_CONFIG
     return flag
-
-
-@contextmanager
-def _explained(doing: str) -> Generator[None, None, None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        raise _host_error(doing, error) from error
-
-
-def _host_error(doing: str, error: Any) -> HostError:
-    return HostError(_sentence(doing, error), gone=error.get_error_code() in _GONE)
-
-
-def _sentence(doing: str, error: Any) -> str:
-    hint = _hint(error)
-    text = f"{doing} failed: {error.get_error_message()} (libvirt error {error.get_error_code()})"
-    return f"{text}; {hint}." if hint else f"{text}."
-
-
-def _hint(error: Any) -> str | None:
-    code = error.get_error_code()
-    if "keepalive" in error.get_error_message():  # an internal error, as many others
-        return _SILENT
-    if code == libvirt.VIR_ERR_SYSTEM_ERROR:
-        # virReportSystemError puts errno into int1.
-        return {
-            errno.ENOENT: f"libvirt is not running here, its socket does not exist: check the option uri, or {_START}",
-            errno.ECONNREFUSED: f"nothing answers at this address: if it is this host's libvirt, {_START}",
-            errno.EACCES: f"this user may not open libvirt's socket: {_BECOME}",
-            errno.EPERM: f"this user may not open libvirt's socket: {_BECOME}",
-        }.get(error.get_int1())
-    return {
-        libvirt.VIR_ERR_AUTH_FAILED: _LOGIN,
-        libvirt.VIR_ERR_AUTH_CANCELLED: _LOGIN,
-        libvirt.VIR_ERR_AUTH_UNAVAILABLE: _LOGIN,
-        libvirt.VIR_ERR_ACCESS_DENIED: f"this user may not do that: {_BECOME}",
-        libvirt.VIR_ERR_OPERATION_DENIED: f"this user may not do that: {_BECOME}",
-        libvirt.VIR_ERR_NO_CONNECT: "check the option uri",
-        libvirt.VIR_ERR_NO_DOMAIN: "the domain was undefined or shut off meanwhile",
-        libvirt.VIR_ERR_NO_NETWORK_PORT: _REPLUG,
-        libvirt.VIR_ERR_OPERATION_TIMEOUT: "the guest is busy, as with a migration; run again when that is over",
-    }.get(code)

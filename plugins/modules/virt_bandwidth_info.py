@@ -449,10 +449,10 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import
     seen,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import OPTIONS, TOGETHER, login_of
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import (
     LIBVIRT_IMPORT_ERROR,
     Host,
-    HostError,
     check_uri,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR, NetworkByScope
@@ -473,17 +473,17 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
         )
     problems.refuse_if_any()
     host = Host(options["uri"], True, login)
-    networks = host.networks()
+    networks = host.networks.all()
     # Floors add up over all domains; otherwise those that are not meant need not be read.
     floors = any(each.now.bandwidth.inbound.cap for each in networks)
     concern = match.concerns if match and not floors else None
     domains = host.domains(SCOPES, concern, bool(match and match.about))
-    nics = seen(domains, match, host.network)
+    nics = seen(domains, match, host.networks.find)
     if match:
         names = {nic.network for each in nics for nic in each.nics.values()}
         networks = [each for each in networks if each.name in names]
     kernel = ask(nics, networks) if host.here else Kernel(unknown="libvirt runs on another host")
-    interfaces = [interface_info(each, host.network, kernel) for each in nics]
+    interfaces = [interface_info(each, host.networks.find, kernel) for each in nics]
     if options["only"] is not None:
         interfaces = [each for each in interfaces if any(NOTEWORTHY[what](each) for what in options["only"])]
     return {

@@ -438,7 +438,8 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import diff, results
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import OPTIONS, TOGETHER
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import LIBVIRT_IMPORT_ERROR, HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import LIBVIRT_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import Login, connect, login_of
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 pytest.importorskip("libvirt")

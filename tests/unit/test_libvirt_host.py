@@ -18,11 +18,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
+from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_error, _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, HostError, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_networks import Networks
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.tests.unit import driver
 
@@ -102,12 +104,12 @@ def test_a_file_of_domains_and_networks(tmp_path: Path) -> None:
     grouped, user = domain.nics["config"]
     assert (grouped.network, grouped.portgroup, grouped.own) == ("prod", "web", NO_BANDWIDTH)
     assert (user.type, user.own) == ("user", Bandwidth(inbound=Limit(7)))
-    network = host.network("prod")
+    network = host.networks.find("prod")
     assert network is not None
     assert (network.forward, network.bandwidth.inbound) == ("route", Limit(1000))
     assert network.given_to(grouped) == Bandwidth(inbound=Limit(5))
-    assert host.network("prod") is network
-    assert host.network("nope") is None
+    assert host.networks.find("prod") is network
+    assert host.networks.find("nope") is None
 
 
 @pytest.mark.parametrize(
@@ -126,13 +128,12 @@ def test_a_host_without_virtual_networks(code: int, number: int, none: bool) -> 
             error.err = (code, 19, "it failed", 2, "%s", "it failed", None, number, -1)
             raise error
 
-    host = Host("test:///default", read_only=True)
-    host._connection = Connection()
+    networks = Networks(Connection(), "test:///default")
     if none:
-        assert host.networks() == []
+        assert networks.all() == []
     else:
         with pytest.raises(HostError, match="Listing the networks on test:///default failed: it failed"):
-            host.networks()
+            networks.all()
 
 
 def test_a_network_that_is_undefined_while_it_is_read() -> None:
@@ -149,9 +150,7 @@ def test_a_network_that_is_undefined_while_it_is_read() -> None:
         def listAllNetworks(self) -> list[Any]:  # noqa: N802, libvirt's name
             return [Network()]
 
-    host = Host("test:///default", read_only=True)
-    host._connection = Connection()
-    assert host.networks() == []
+    assert Networks(Connection(), "test:///default").all() == []
 
 
 def test_a_change_is_written_where_it_says_and_nowhere_else(guest: Any) -> None:
@@ -564,7 +563,7 @@ def test_a_uri_that_no_driver_takes() -> None:
 def test_what_to_do_about_an_error(code: int, number: int, hint: str | None) -> None:
     error = libvirt.libvirtError("it failed")
     error.err = (code, 7, "it failed", 2, "%s", "it failed", None, number, -1)
-    text = _libvirt_host._sentence("Doing it", error)
+    text = _libvirt_error.sentence("Doing it", error)
     assert text.startswith(f"Doing it failed: it failed (libvirt error {code})")
     assert (hint in text) if hint else text.endswith(").")
 

@@ -13,7 +13,8 @@ import pytest
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Nic
 
 libvirt = pytest.importorskip("libvirt")

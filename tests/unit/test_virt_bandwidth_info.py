@@ -20,7 +20,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import
     network_info,
     seen,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host, HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_networks import Networks
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, NetworkByScope, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Shape
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
@@ -232,8 +234,8 @@ def test_only_what_is_meant_is_read_where_nothing_can_have_a_floor(run: Run, mon
 
     monkeypatch.setattr(Host, "domains", listening)
     run(match={"domain": "web"})
-    networks = Host.networks
-    monkeypatch.setattr(Host, "networks", lambda self: [each for each in networks(self) if each.name != "capped"])
+    networks = Networks.all
+    monkeypatch.setattr(Networks, "all", lambda self: [each for each in networks(self) if each.name != "capped"])
     assert macs(run(match={"domain": "web"})) == ["01:01", "01:02"]
     first, second = asked
     assert first is None
@@ -282,10 +284,10 @@ def test_what_cannot_be_is_refused(run: Run, options: dict[str, Any], fragments:
 
 
 def test_libvirts_refusal_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refusing(self: Host) -> None:
+    def refusing(self: Networks) -> None:
         raise HostError("Listing the networks failed: no")
 
-    monkeypatch.setattr(Host, "networks", refusing)
+    monkeypatch.setattr(Networks, "all", refusing)
     assert run()["msg"] == "Listing the networks failed: no"
 
 
