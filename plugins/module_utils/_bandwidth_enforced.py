@@ -71,7 +71,7 @@ def of_network(bridge: str, promised: Bandwidth, kernel: Kernel) -> dict[str, An
     limits, why = kernel.of(bridge)
     if limits is None:
         return {**_unknown(), "note": why}
-    by_direction = {"inbound": limits.sent, "outbound": limits.received}
+    by_direction = {"inbound": _unless_widest(limits.sent), "outbound": limits.received}
     said = {name: _said(promised[name], enforced, name == "outbound") for name, enforced in by_direction.items()}
     return {**said, **_note(by_direction)}
 
@@ -89,6 +89,20 @@ def _said(promised: Limit, enforced: Enforced, policed: bool) -> dict[str, Any]:
     if isinstance(enforced, Other):
         return {"average": None, "agrees": None}
     return {**_text(enforced), "agrees": _agrees(promised, enforced, policed)}
+
+
+def limit_text(promised: Limit, enforced: Enforced, policed: bool) -> dict[str, str]:
+    """Return what a device does, in the words of what is promised where it does that."""
+    shape = _unless_widest(enforced)
+    if isinstance(shape, Other):
+        return {"average": f"unknown ({shape.what})"}
+    return promised.text() if _agrees(promised, shape, policed) else _text(shape)
+
+
+def _unless_widest(enforced: Enforced) -> Enforced:
+    """Return what limits a network. The highest rate limits nothing, and keeps the classes that floors need."""
+    widest = isinstance(enforced, Shape) and enforced.rate == RATES.largest * BYTES
+    return None if widest else enforced
 
 
 def _text(shape: Shape | None) -> dict[str, str]:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
@@ -45,7 +45,17 @@ def warnings(claims: Sequence[Claim], find_network: FindNetwork) -> list[str]:
             if alike not in found:
                 found[alike] = list(_of(nic, wanted, find_network))
             for warning in found[alike]:
-                said.setdefault(warning, _Where()).add(wanted, nic)
+                said.setdefault(warning, _Where()).add(wanted, nic.mac)
+    return [where.told(warning) for warning, where in said.items()]
+
+
+def network_warnings(wanted: Mapping[str, Wanted]) -> list[str]:
+    """Return the same of networks and portgroups, which are limited as taps are; by what they are called."""
+    said: dict[_Warning, _Where] = {}
+    tap = Nic("", "network")
+    for subject, each in wanted.items():
+        for warning in (*_peak(tap, each), *_burst(tap, each)):
+            said.setdefault(warning, _Where()).add(each, subject)
     return [where.told(warning) for warning, where in said.items()]
 
 
@@ -68,16 +78,16 @@ class _Where:
 
     def __init__(self) -> None:
         self._paths: dict[str, None] = {}
-        self._macs: set[str] = set()
+        self._subjects: set[str] = set()
 
-    def add(self, wanted: Wanted, nic: Nic) -> None:
+    def add(self, wanted: Wanted, subject: str) -> None:
         self._paths[wanted.path] = None
-        self._macs.add(nic.mac)
+        self._subjects.add(subject)
 
     def told(self, warning: _Warning) -> str:
         path, *more = self._paths
         also = f" (and in {len(more)} more policies)" if more else ""
-        return f"{path}{warning.option}{also}{warning.text} {enumerated(sorted(self._macs))}."
+        return f"{path}{warning.option}{also}{warning.text} {enumerated(sorted(self._subjects))}."
 
 
 def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[str]:

@@ -71,6 +71,8 @@ def _hint(error: Any) -> str | None:
     code = error.get_error_code()
     if "keepalive" in error.get_error_message():  # an internal error, as many others
         return SILENT
+    if "in path" in error.get_error_message():  # the client's ssh or nc
+        return "install it on the host that the task runs on"
     if code == libvirt.VIR_ERR_SYSTEM_ERROR:
         # virReportSystemError puts errno into int1.
         return {

@@ -2,13 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Looks at the guest of kinds.sh with virsh and tc. The argument is its floor in kbit/s, or 0 once that was taken away."""
+"""Looks at the guest of kinds.sh, and at its network, with virsh and tc.
+
+The arguments are its floor, or 0 once that was taken away, and what class 1:2 of the network shares with it, in kbit/s.
+"""
 
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-FLOOR = int(sys.argv[1])
+FLOOR, NETWORK = map(int, sys.argv[1:])
 wrong = []
 
 
@@ -21,32 +25,49 @@ def tell(right, *what):
     print("as wanted:" if right else "WRONG:", *what)
 
 
+def rate(kbit):
+    return f"rate {kbit}Kbit " if kbit % 1000 else f"rate {kbit // 1000}Mbit "
+
+
+def classes(device):
+    return said("tc", "class", "show", "dev", device)
+
+
+def received(device):
+    return said("tc", "filter", "show", "dev", device, "parent", "ffff:")
+
+
 xml = said("virsh", "dumpxml", "kinds")
-nics = re.findall(r"<interface .*?</interface>", xml, re.S)
-macvtap, _grouped, guaranteed = (re.search("<target dev='([^']*)'", nic).group(1) for nic in nics)
+nics = re.findall(r"<interface .*?</interface>", xml, re.DOTALL)
+macvtap, grouped, guaranteed = (re.search("<target dev='([^']*)'", nic).group(1) for nic in nics)
 
 # Not turned round on a macvtap: it sends what the guest sends.
-sent, received = said("tc", "class", "show", "dev", macvtap), said("tc", "filter", "show", "dev", macvtap, "parent", "ffff:")
-tell(re.search("rate 1600Kbit ceil 3200Kbit", sent), "outbound of", macvtap, sent.strip())
-tell(re.search("rate 800Kbit burst 64Kb", received), "inbound of", macvtap, *received.split("\n")[-3:])
+shown = classes(macvtap)
+tell(re.search("rate 1600Kbit ceil 3200Kbit", shown), "outbound of", macvtap, shown.strip())
+shown = received(macvtap)
+tell(re.search("rate 800Kbit burst 64Kb", shown), "inbound of", macvtap, *shown.split("\n")[-3:])
 
-bridge = said("tc", "class", "show", "dev", "virbr-kinds")
-rest = f"{8000 - FLOOR}Kbit" if (8000 - FLOOR) % 1000 else f"{(8000 - FLOOR) // 1000}Mbit"
-tell(re.search(rf"class htb 1:2 .*rate {rest} ", bridge), "the rest of", FLOOR, "kbit/s:", rest, bridge.strip())
-floor = f"{FLOOR}Kbit" if FLOOR % 1000 else f"{FLOOR // 1000}Mbit"
-tell(bool(re.search(rf"class htb 1:3 .*rate {floor} ", bridge)) == bool(FLOOR), "the floor:", bridge.strip())
+shown = classes("virbr-kinds")
+tell(re.search(rf"class htb 1:2 .*{rate(NETWORK - FLOOR)}", shown), "the rest of", FLOOR, "kbit/s:", shown.strip())
+tell(bool(re.search(rf"class htb 1:3 .*{rate(FLOOR)}", shown)) == bool(FLOOR), "the floor:", shown.strip())
+if NETWORK > 8000:
+    defined = said("virsh", "net-dumpxml", "--inactive", "kinds")
+    tell("<inbound average='2000' peak='3000' burst='256'/>" in defined, "the definition of the network")
+    shown = classes(grouped)
+    tell("rate 640Kbit" in shown, "what the portgroup gives:", shown.strip())
+    shown = received("virbr-kinds")
+    tell("rate 12Mbit" in shown, "what guests send:", *shown.split("\n")[-3:])
 
-policer = said("tc", "filter", "show", "dev", guaranteed, "parent", "ffff:")
-tell(bool(re.search("rate 400Kbit", policer)) == bool(FLOOR), "the policer of", guaranteed, policer.strip())
+shown = received(guaranteed)
+tell(("rate 400Kbit" in shown) == bool(FLOOR), "the policer of", guaranteed, shown.strip())
 tell("<link state='down'/>" in nics[2] and "<filterref filter='kinds'/>" in nics[2], "link and filter stay:", nics[2])
 tell("<link state='down'/>" not in nics[0] + nics[1], "the other links are up")
 # What is left of the XML without bandwidths is what it was at the start; a NIC that is plugged anew has another port.
-bare = re.sub(r"\n\s*<bandwidth>.*?</bandwidth>| portid='[^']*'", "", xml, flags=re.S)
-try:
-    with open("/root/kinds.xml") as first:
-        tell(first.read() == bare, "all else stays")
-except FileNotFoundError:
-    with open("/root/kinds.xml", "w") as first:
-        first.write(bare)
+bare = re.sub(r"\n\s*<bandwidth>.*?</bandwidth>| portid='[^']*'", "", xml, flags=re.DOTALL)
+first = Path("/root/kinds.xml")
+if first.exists():
+    tell(first.read_text() == bare, "all else stays")
+else:
+    first.write_text(bare)
 
 sys.exit(bool(wrong))

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Makes a guest with NICs that the others have not: a macvtap, one in a portgroup with limits, and one with a link that is
-# down and a filter, on a network that has floors to give. Lets root in from this host by ssh, with a key of its own.
+# down and a filter, on a network that has floors to give.
 set -eu
 type=qemu
 [ ! -c /dev/kvm ] || type=kvm
@@ -29,8 +29,14 @@ cat > guest << XML
 <filterref filter='kinds'/><link state='down'/></interface><memballoon model='none'/></devices></domain>
 XML
 virsh --quiet 'net-define network; net-start kinds; nwfilter-define filter; define guest; start --paused kinds'
-ssh-keygen -q -t ed25519 -N '' -f /root/kinds.key
-mkdir -p -m 700 /root/.ssh
-cat /root/kinds.key.pub >> /root/.ssh/authorized_keys
+# Not every host has a client. What is printed is where to find libvirt.
+if command -v ssh > /dev/null; then
+    ssh-keygen -q -t ed25519 -N '' -f /root/kinds.key
+    mkdir -p -m 700 /root/.ssh
+    cat /root/kinds.key.pub >> /root/.ssh/authorized_keys
+    echo 'qemu+ssh://root@localhost/system?keyfile=/root/kinds.key&no_verify=1'
+else
+    echo qemu:///system
+fi
 cd /
 rm -r "$directory"

@@ -1,0 +1,262 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""From what virtual networks have and what is wanted of them to the changes to make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    DIRECTIONS,
+    NO_BANDWIDTH,
+    RATES,
+    Bandwidth,
+    Limit,
+    Wanted,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Write, enumerated
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import limit_text
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
+from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits
+from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE
+
+# networkValidate() in src/network/bridge_driver.c; a bridge of the host has to be named beside forward mode bridge.
+LIMITED_FORWARDS = ("none", "nat", "route", "open")
+
+
+@dataclass(frozen=True)
+class NetworkNow:
+    """A virtual network by scope, and what the kernel does on its bridge where it is active."""
+
+    name: str
+    xml: Mapping[str, str]
+    said: Mapping[str, Network]
+    portgroups: Mapping[str, Sequence[tuple[str, bool]]]  # name, and whether it is a default one
+    bridge: Bridge | None = None
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Renewal:
+    """A NIC of a running guest that is to have what its portgroup gives by now."""
+
+    domain: Domain
+    nic: Nic
+    after: Bandwidth
+
+
+@dataclass(frozen=True)
+class NetworkChange:
+    """What is to be done for one network. What is as it should be is not in it."""
+
+    now: NetworkNow
+    defined: Mapping[Place, Write]  # in the persistent definition
+    running: Mapping[str, Write]  # portgroups of the running network
+    bridge: Bridge | None = None  # as it is to be
+    wanted: Mapping[str, Limit] = field(default_factory=dict)  # of the bridge, by direction
+    renewals: Sequence[Renewal] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.defined or self.running or self.bridge or self.renewals)
+
+
+def plan(
+    wish: NetworkWish, now: NetworkNow, domains: Sequence[Domain], scopes: Sequence[str], problems: Problems
+) -> NetworkChange:
+    """Return what is to be done so that a network has what is wanted, in each scope where it differs.
+
+    ``domains`` are all of the host. What libvirt would refuse, or write and stumble over at the next start, is added
+    to ``problems``.
+    """
+    said = {scope: now.said[scope] for scope in SCOPES if scope in scopes and scope in now.said}
+    _check_portgroups(wish, now, said, problems)
+    writes: dict[str, dict[Place, Write]] = {"live": {}, "config": {}}
+    names = dict.fromkeys(name for network in said.values() for name in network.portgroups)
+    places = wish.pruned(list(names))
+    for place, wanted in places.items():
+        for scope, network in said.items():
+            own = network.bandwidth if place is None else network.portgroups.get(place, NO_BANDWIDTH)
+            write = Write(own, wanted.of(own))
+            if write.directions:
+                _check_forward(place, network, wanted, problems)
+                writes[scope][place] = write
+    everywhere = places.get(None)
+    if everywhere:
+        _check_floors(now, everywhere, domains, problems)
+    running = {place: write for place, write in writes["live"].items() if place is not None}
+    renewals = list(_renewals(now, places, domains)) if wish.update_running and "live" in said else []
+    change = NetworkChange(now, writes["config"], running, renewals=renewals)
+    if everywhere is None or now.bridge is None or "live" not in said:
+        return change
+    for direction in everywhere.limits:
+        if direction in now.bridge.foreign:
+            what = f"{now.bridge.foreign[direction]}, which is not libvirt's"
+            rule = f"bridge {now.said['live'].bridge} of network '{now.name}' has {what}"
+            remedy = "take that away first, or restrict the task to affect=config"
+            problems.add(f"{wish.path}{direction}", None, rule, remedy)
+    target = shaped(now.bridge, everywhere.limits, bool(now.said["live"].bandwidth.inbound.average))
+    if not difference(now.bridge, target):
+        return change
+    return replace(change, bridge=target, wanted=everywhere.limits)
+
+
+def _check_portgroups(wish: NetworkWish, now: NetworkNow, said: Mapping[str, Network], problems: Problems) -> None:
+    groups = [group for scope in said for group in now.portgroups[scope]]
+    for scope in said:
+        names = [name for name, _default in now.portgroups[scope]]
+        defaults = [name for name, default in now.portgroups[scope] if default]
+        if len(set(names)) < len(names) or len(defaults) > 1:
+            rule = f"network '{now.name}' has portgroups of the same name, or more than one default"
+            problems.add(f"{wish.path}name", wish.name, rule, "mend it with virsh net-edit first")
+            return
+    there = {name for name, _default in groups}
+    for name, wanted in wish.places.items():
+        if name is not None and name not in there and not wanted.absent:
+            rule = f"network '{now.name}' has no such portgroup; it has {enumerated(sorted(there)) or 'none at all'}"
+            problems.add(f"{wanted.path}name", name, rule, "name one of those, or add it with virsh net-update first")
+
+
+def _check_forward(place: Place, network: Network, wanted: Wanted, problems: Problems) -> None:
+    """libvirt refuses the one at the start of the network, and does not look at the other (networkValidate)."""
+    if network.forward in LIMITED_FORWARDS or (network.forward == "bridge" and network.bridge):
+        return
+    what = "a network" if place is None else "a portgroup of a network"
+    rule = f"libvirt does not limit {what} with forward mode {network.forward}"
+    named = next((direction for direction in DIRECTIONS if direction in wanted.limits), "state")
+    problems.add(f"{wanted.path}{named}", None, rule, "limit the NICs of guests instead (virt_iface_bandwidth)")
+
+
+def _check_floors(now: NetworkNow, wanted: Wanted, domains: Sequence[Domain], problems: Problems) -> None:
+    """What guests were promised has to fit: libvirt would not start the next one (networkCheckBandwidth)."""
+    limit = wanted.limits.get("inbound")
+    if limit is None:
+        return
+    floors = {scope: dict(_floors(now.name, domains, scope)) for scope in SCOPES}
+    promised = max(sum(floors["live"].values()), *floors["config"].values(), 0, 0)
+    if promised <= limit.cap:
+        return
+    listed = enumerated(sorted({**floors["live"], **floors["config"]}))
+    text = RATE.format(limit.cap, RATES) if limit.cap else None
+    rule = f"guests on network '{now.name}' are guaranteed more than that: {listed}"
+    remedy = "raise it, or lower the floors first (virt_iface_bandwidth)"
+    problems.add(f"{wanted.path}inbound", text or "unlimited", rule, remedy)
+
+
+def _floors(network: str, domains: Sequence[Domain], scope: str) -> Iterator[tuple[str, int]]:
+    for domain in domains:
+        for nic in domain.nics.get(scope, ()):
+            floor = nic.shown.inbound.floor
+            if nic.network == network and floor:
+                yield f"{nic.mac} of domain '{domain.name}' {RATE.format(floor, RATES)}", floor
+
+
+def _renewals(now: NetworkNow, places: Mapping[Place, Wanted], domains: Sequence[Domain]) -> Iterator[Renewal]:
+    network = now.said["live"]
+    for domain in domains:
+        for nic in domain.nics.get("live", ()):
+            name = network.portgroup_of(nic) if nic.network == now.name and nic.own.unlimited else None
+            if name is None or name not in places or name not in network.portgroups:
+                continue
+            after = places[name].of(network.portgroups[name])
+            if nic.shown != after:
+                yield Renewal(domain, nic, after)
+
+
+def results(changes: Sequence[NetworkChange]) -> list[dict[str, Any]]:
+    """Return what was or would be written: an entry for each network and portgroup, two where its scopes differ."""
+    entries: list[dict[str, Any]] = []
+    for change in changes:
+        for place in dict.fromkeys((*change.defined, *change.running, *((None,) if change.bridge else ()))):
+            same: list[dict[str, Any]] = []
+            for scope, sides in _sides(change, place):
+                alike = next((entry for entry in same if sides.items() <= entry.items()), None)
+                if alike:
+                    alike["scopes"].append(scope)
+                else:
+                    same.append({"name": change.now.name, "portgroup": place, "scopes": [scope], **sides})
+            entries += same
+    return entries
+
+
+def _sides(change: NetworkChange, place: Place) -> Iterator[tuple[str, dict[str, Any]]]:
+    if place is None:
+        if change.bridge:
+            yield "live", _bridge_sides(change)
+    elif place in change.running:
+        yield "live", _text(change.running[place])
+    if place in change.defined:
+        yield "config", _text(change.defined[place])
+
+
+def _text(write: Write) -> dict[str, Any]:
+    sides = (("before", write.before), ("after", write.after))
+    return {side: {name: bandwidth[name].text() for name in write.directions} for side, bandwidth in sides}
+
+
+def _bridge_sides(change: NetworkChange) -> dict[str, Any]:
+    """What the kernel did is told in the words of the definition, where it is the same."""
+    now, defined = change.now, change.now.said.get("config", change.now.said["live"]).bandwidth
+    before = {
+        name: limit_text(defined[name], enforced, name == "outbound")
+        for name, enforced in (("inbound", now.limits.sent), ("outbound", now.limits.received))
+    }
+    after = {name: limit.text() for name, limit in change.wanted.items() if limit.text() != before[name]}
+    # What differs may be no more than a class that libvirt rewrote.
+    after = after or {name: limit.text() for name, limit in change.wanted.items()}
+    return {"before": {name: before[name] for name in after}, "after": after}
+
+
+def interfaces(changes: Sequence[NetworkChange]) -> list[dict[str, Any]]:
+    """Return the NICs that have, or would have, what their portgroup gives by now."""
+    return [
+        {
+            "domain": each.domain.name,
+            "mac": each.nic.mac,
+            "target": each.nic.target,
+            "network": change.now.name,
+            "portgroup": change.now.said["live"].portgroup_of(each.nic),
+            "before": {name: each.nic.shown[name].text() for name in each.nic.shown.differing(each.after)},
+            "after": {name: each.after[name].text() for name in each.nic.shown.differing(each.after)},
+        }
+        for change in changes
+        for each in change.renewals
+    ]
+
+
+def diff(changes: Sequence[NetworkChange]) -> dict[str, str]:
+    """Return the text before and after of what is touched, in the form its options are written in."""
+    heads = []
+    for each in results(changes):
+        portgroup = f" portgroup {each['portgroup']}" if each["portgroup"] else ""
+        heads.append((f"{each['name']}{portgroup} {'+'.join(each['scopes'])}:", each))
+    heads += [(f"{each['domain']} {each['mac']} ({each['target']}) live:", each) for each in interfaces(changes)]
+    sides: dict[str, list[str]] = {"before": [], "after": []}
+    for head, entry in heads:
+        for side, lines in sides.items():
+            lines.append(head)
+            for direction, limit in entry[side].items():
+                pairs = ", ".join(f"{name}: {value}" for name, value in limit.items())
+                lines.append(f"  {direction}: {{{pairs}}}")
+    return {side: "".join(f"{line}\n" for line in lines) for side, lines in sides.items()}
+
+
+def pending_restart(change: NetworkChange) -> bool:
+    """Whether libvirt believes that the running network has other limits of its own than it is to start with."""
+    now = change.now
+    if len(now.said) < len(SCOPES):
+        return False
+    write = change.defined.get(None)
+    return now.said["live"].bandwidth != (write.after if write else now.said["config"].bandwidth)

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""The XML of a virtual network with other bandwidths in it. All else in it stays."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Optional
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS, FIELDS, Bandwidth
+
+with contextlib.suppress(ImportError):  # _libvirt_xml tells of it
+    from lxml import etree
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+# The name of a portgroup; None for the network itself.
+Place = Optional[str]
+
+
+def with_bandwidths(network_xml: str, bandwidths: Mapping[Place, Bandwidth]) -> str:
+    """Return the XML of a network in which these places have these bandwidths."""
+    root = etree.fromstring(network_xml.encode())
+    for place, bandwidth in bandwidths.items():
+        _put(root if place is None else _portgroup(root, place), bandwidth)
+    return etree.tostring(root, encoding="unicode")
+
+
+def portgroup_xml(network_xml: str, name: str, bandwidth: Bandwidth) -> str:
+    """Return the element of a portgroup with this bandwidth: libvirt replaces the whole element (virNetworkUpdate)."""
+    group = _portgroup(etree.fromstring(network_xml.encode()), name)
+    _put(group, bandwidth)
+    return etree.tostring(group, encoding="unicode", with_tail=False)
+
+
+def portgroups_of(network_xml: str) -> list[tuple[str, bool]]:
+    """Return the names of the portgroups, each with whether it is a default one, as often as they are there."""
+    groups: Iterable[_Element] = etree.fromstring(network_xml.encode()).iterfind("portgroup")
+    return [(group.get("name", ""), group.get("default") == "yes") for group in groups]
+
+
+def _portgroup(root: _Element, name: str) -> _Element:
+    return next(group for group in root.iterfind("portgroup") if group.get("name") == name)
+
+
+def _put(parent: _Element, bandwidth: Bandwidth) -> None:
+    for old in parent.findall("bandwidth"):
+        parent.remove(old)
+    if bandwidth.unlimited:
+        return
+    element = etree.SubElement(parent, "bandwidth")
+    for direction in DIRECTIONS:
+        said = {name: str(value) for name in FIELDS if (value := getattr(bandwidth[direction], name))}
+        if said:
+            etree.SubElement(element, direction, said)
