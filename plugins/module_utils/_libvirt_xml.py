@@ -181,8 +181,8 @@ def _only_nics(domain_xml: str) -> tuple[Nic, ...] | None:
         return ()
     nics = []
     for text in domain_xml[start:end].split("</interface>"):
-        before, _, rest = text.partition(_MAC)
-        mac, _, after = rest.partition("'")
+        before, _tag, rest = text.partition(_MAC)
+        mac, _quote, after = rest.partition("'")
         like = _nic_like(f"{before}{_MAC}'{after}</interface>")
         if like is None or like.mac:  # that was another element's
             return None

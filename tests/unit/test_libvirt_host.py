@@ -413,15 +413,13 @@ def test_a_nic_that_had_its_portgroups_gets_that_again(guest: Any, monkeypatch: 
 
 @pytest.mark.parametrize("lenient", [True, False])
 def test_a_job_that_begins_before_the_write(guest: Any, lenient: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    class TimedOut(libvirt.libvirtError):
-        def __init__(self) -> None:
-            Exception.__init__(self)
-            self.err = (libvirt.VIR_ERR_OPERATION_TIMEOUT, 10, "cannot acquire state change lock", 2, "", "", "", 0, 0)
+    late = libvirt.libvirtError("cannot acquire state change lock")
+    late.err = (libvirt.VIR_ERR_OPERATION_TIMEOUT, 10, "cannot acquire state change lock", 2, "", "", "", 0, 0)
 
     class Late(Host):
         def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
             if scope == "live":
-                raise TimedOut
+                raise late
             super()._set(domain, mac, scope, bandwidth, directions)
 
     host = Late("test:///default")

@@ -32,7 +32,8 @@ virsh --quiet 'net-define network; net-start kinds; nwfilter-define filter; defi
 # Not every host has a client. What is printed is where to find libvirt.
 if command -v ssh > /dev/null; then
     ssh-keygen -q -t ed25519 -N '' -f /root/kinds.key
-    mkdir -p -m 700 /root/.ssh
+    mkdir -p /root/.ssh
+    chmod 700 /root/.ssh
     cat /root/kinds.key.pub >> /root/.ssh/authorized_keys
     echo 'qemu+ssh://root@localhost/system?keyfile=/root/kinds.key&no_verify=1'
 else
