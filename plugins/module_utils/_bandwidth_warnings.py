@@ -160,8 +160,9 @@ def _portgroup(nic: Nic, wanted: Wanted, network: Network | None) -> Iterator[_W
 
 def _stale(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
     if beyond_reach(nic, wanted) and not nic.own.unlimited:
+        direction, *_other = wanted.limits
         yield _Warning(
-            "state absent" if wanted.absent else f"{next(iter(wanted.limits))}.average {CLEAR}",
+            "state absent" if wanted.absent else f"{direction}.average {CLEAR}",
             f": libvirt neither enforces the limit in the definition of a NIC of type {nic.type} nor takes it away; "
             "take it out with virsh edit if it disturbs. This is so for",
         )
