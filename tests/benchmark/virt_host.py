@@ -7,7 +7,8 @@
     .venv/bin/python tests/benchmark/virt_host.py [--json FILE]
 
 Boots a host of the host lab, and defines 500 guests on it that are shut off, with two NICs each. What is compared
-alternates within each round, since machines are noisy; a ratio is the median of the rounds' own ratios.
+alternates within each round, since machines are noisy, and of each side the fastest of three runs counts (of two where
+all is changed); a ratio is the median of the rounds' own ratios.
 
 The module's times are those of main(), from reading its options to printing its result, against the calls of
 libvirt-python alone, connecting included; both in a process of its own, with its imports done. Beside them stand the
