@@ -82,6 +82,9 @@ def plan(
     to ``problems``.
     """
     said = {scope: now.said[scope] for scope in SCOPES if scope in scopes and scope in now.said}
+    if not said:
+        what = "is not running" if "live" in scopes else "has no persistent definition"
+        problems.add("affect", list(scopes), f"network '{now.name}' {what}", "drop affect, or leave the network out")
     _check_portgroups(wish, now, said, problems)
     writes: dict[str, dict[Place, Write]] = {"live": {}, "config": {}}
     names = dict.fromkeys(name for network in said.values() for name in network.portgroups)
@@ -101,13 +104,15 @@ def plan(
     change = NetworkChange(now, writes["config"], running, renewals=renewals)
     if everywhere is None or now.bridge is None or "live" not in said:
         return change
-    for direction in everywhere.limits:
-        if direction in now.bridge.foreign:
+    holds = bool(now.said["live"].bandwidth.inbound.average)
+    for direction, limit in everywhere.limits.items():
+        alone = difference(now.bridge, shaped(now.bridge, {direction: limit}, holds))
+        if direction in now.bridge.foreign and alone:
             what = f"{now.bridge.foreign[direction]}, which is not libvirt's"
             rule = f"bridge {now.said['live'].bridge} of network '{now.name}' has {what}"
             remedy = "take that away first, or restrict the task to affect=config"
             problems.add(f"{wish.path}{direction}", None, rule, remedy)
-    target = shaped(now.bridge, everywhere.limits, bool(now.said["live"].bandwidth.inbound.average))
+    target = shaped(now.bridge, everywhere.limits, holds)
     if not difference(now.bridge, target):
         return change
     return replace(change, bridge=target, wanted=everywhere.limits)

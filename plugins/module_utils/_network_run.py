@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Callable
 
@@ -106,7 +106,8 @@ def _read(host: Host, name: str) -> NetworkNow:
 
 
 def _check_reach(host: Host, wish: NetworkWish, now: NetworkNow, scopes: Sequence[str], problems: Problems) -> None:
-    if None in wish.places and "live" in scopes and "live" in now.said and now.bridge is None:
+    limited = "live" in scopes and "live" in now.said and now.said["live"].bridge is not None
+    if None in wish.places and limited and now.bridge is None:
         where = "libvirt runs on another one" if not host.here else f"it has no device {now.said['live'].bridge}"
         rule = f"running network '{now.name}' is limited by the kernel of its host, and {where}"
         problems.add(f"{wish.path}name", wish.name, rule, "run the task on that host, or restrict it to affect=config")
@@ -117,18 +118,20 @@ def _apply_all(host: Host, outcome: Outcome) -> None:
     for change in outcome.changes:
         try:
             _apply(host, change)
-            made.append(change)
         except HostError as failure:
             outcome.failures.append(failure)
             continue
+        renewed = []
         for each in change.renewals:
             try:
                 host.renew(each.domain, each.nic)
+                renewed.append(each)
             except HostError as failure:
                 if failure.gone:
                     outcome.notes.append(str(failure))
                 else:
                     outcome.failures.append(failure)
+        made.append(replace(change, renewals=renewed))
         outcome.failures += map(HostError, _unmet(host, change))
     outcome.changes = made
 

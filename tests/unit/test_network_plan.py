@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,7 @@ XML = """<network connections='2'>
   <portgroup name='db'><virtualport type='802.1Qbg'><parameters managerid='1'/></virtualport></portgroup>
   <ip address='192.0.2.1' netmask='255.255.255.0'/>
 </network>"""
+UNLIMITED = XML.replace("<inbound average='1000' peak='5000' burst='5120'/>", "")
 WEB = Bandwidth(Limit(100), Limit(50))
 MAC = "52:54:00:00:00:01"
 
@@ -205,6 +207,28 @@ def test_running_guests_get_what_their_portgroup_gives_by_now() -> None:
 def test_what_cannot_be(xml: str, given: dict[str, Any], sentence: str) -> None:
     _change, (problem,) = planned(now(config=xml), **given)
     assert sentence in problem
+
+
+def test_what_is_somebody_elses_matters_only_where_it_is_in_the_way() -> None:
+    there = replace(now(config=XML, live=UNLIMITED), bridge=Bridge(7, foreign={"inbound": "qdisc tbf 7:"}))
+    change, problems = planned(there, state="absent")
+    assert (change.bridge, problems) == (None, [])
+    _change, problems = planned(there, inbound={"average": "8mbit"})
+    assert problems == [
+        "inbound: bridge virbr7 of network 'prod' has qdisc tbf 7:, which is not libvirt's; "
+        "take that away first, or restrict the task to affect=config."
+    ]
+
+
+def test_a_scope_that_is_not_there() -> None:
+    problems = Problems()
+    (wish,) = parse_networks(options(name="prod", inbound={"average": "8mbit"}), problems)
+    plan(wish, now(config=XML), (), ["live"], problems)
+    plan(wish, now(live=XML), (), ["config"], problems)
+    assert problems.found == [
+        "affect ['live']: network 'prod' is not running; drop affect, or leave the network out.",
+        "affect ['config']: network 'prod' has no persistent definition; drop affect, or leave the network out.",
+    ]
 
 
 def test_an_absent_portgroup_that_is_not_there_needs_nothing() -> None:

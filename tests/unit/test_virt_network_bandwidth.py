@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.modules import virt_network_bandwidth
 from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, host, runner
 
@@ -25,6 +28,10 @@ libvirt = pytest.importorskip("libvirt")
 OFF = """<network><name>off</name><uuid>81ff0d90-c91e-6742-64da-4a736edb9a9b</uuid><forward mode='nat'/>
   <domain name='x'/><ip address='192.0.3.1' prefix='24'/>
   <portgroup name='p' default='yes'><vlan><tag id='7'/></vlan></portgroup></network>"""
+
+GUEST = """<domain type='test'><name>{}</name><memory>65536</memory><os><type>hvm</type></os><devices>
+  <interface type='network'><mac address='52:54:00:00:09:0{}'/><source network='capped' portgroup='gold'/></interface>
+  </devices></domain>"""
 
 
 @pytest.fixture
@@ -93,6 +100,26 @@ def test_a_portgroup_of_a_running_network(run: Run, connection: Any) -> None:
         {"inbound": {"average": "8mbit"}},
     )
     assert "<outbound average='6'/>" in connection.networkLookupByName("capped").XMLDesc(0)
+
+
+def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(_self: Host, domain: Domain, nic: Nic) -> None:
+        raise HostError(f"Plugging NIC {nic} of domain '{domain.name}' anew failed: no.", gone=domain.name == "two")
+
+    monkeypatch.setattr(Host, "renew", refusing)
+    guests = [connection.createXML(GUEST.format(name, number)) for number, name in enumerate(("one", "two"))]
+    try:
+        gold = [{"name": "gold", "outbound": {"average": "8mbit"}}]
+        result = run(name="capped", portgroups=gold, update_running=True, affect=["live"])
+    finally:
+        for guest in guests:
+            guest.destroy()
+    assert result["msg"] == "Plugging NIC 52:54:00:00:09:00 (testnet0, network) of domain 'one' anew failed: no."
+    (note,) = result["notes"]
+    assert "of domain 'two' anew failed" in note
+    assert (result["changed"], len(result["networks"]), result["interfaces"]) == (True, 1, [])
 
 
 @pytest.mark.parametrize(
