@@ -59,8 +59,12 @@ def lab(*command: str, options: tuple[str, ...] = ("--kernel", "uml")) -> subpro
 
 def started(*command: str) -> subprocess.Popen[bytes]:
     """A lab whose command has written its first line, "ready"."""
+    # A shell has what it starts in the background ignore SIGINT, and all that this starts in turn.
+    reachable = ["env", "--default-signal=INT", *LAB]
     process = subprocess.Popen(
-        [*LAB, "--kernel", "uml", "--timeout", "60", "--", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*reachable, "--kernel", "uml", "--timeout", "60", "--", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
