@@ -50,10 +50,10 @@ for nic, about, line in WANTED["kernel"]:
     tell(right, devices[nic], about, line, "" if right else "is not so: " + shown)
 
 for mbit, address in WANTED["streams"]:
-    # That it is slow for once is the emulation's doing; that it is too fast is not.
+    # That it is off for once is the emulation's doing, whose time jumps; what is not limited is too fast each time.
     found = 0.0
     for _attempt in range(3):
-        found = found if found > mbit * 0.6 else megabits(address)
+        found = found if mbit * 0.6 < found < mbit * 1.05 else megabits(address)
     tell(mbit * 0.6 < found < mbit * 1.05, "iperf3", *address, f"{found:.2f} of {mbit} Mbit/s")
 
 sys.exit(bool(wrong))
