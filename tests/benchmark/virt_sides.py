@@ -149,7 +149,7 @@ def changes(guests: int, rounds: int) -> Samples:
 
 def fastest(times: int, action: Callable[[], dict[str, Any]], *costs: str) -> dict[str, Any]:
     """Return what the fastest of some runs cost: what else the machine is busy with only ever makes one slower."""
-    return min((action() for _ in range(times)), key=lambda sample: sum(sample[cost] for cost in costs))
+    return min((action() for _run in range(times)), key=lambda sample: sum(sample[cost] for cost in costs))
 
 
 def in_turn(rounds: int, actions: list[Callable[[], None]], work: str) -> None:
