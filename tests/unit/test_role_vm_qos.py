@@ -8,20 +8,13 @@ That driver forgets everything with the module that opened it. What stays, Molec
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Callable
 
 import pytest
 
-pytest.importorskip("libvirt")
+from ansible_collections.virtnet.qos.tests.unit.role import Role, role_runner, sent
 
-ROOT = Path(__file__).resolve().parents[2]
-Role = Callable[..., "dict[str, Any]"]
+pytest.importorskip("libvirt")
 
 PROFILES = {
     "gold": {"inbound": {"average": "8mbit", "peak": "16mbit"}, "outbound": {"average": "8mbit"}},
@@ -32,51 +25,7 @@ ONE = {"inbound": {"average": "1mbit", "burst": "1MiB"}}
 
 @pytest.fixture
 def role(tmp_path: Path) -> Role:
-    """Run the role in check mode and return what its last task answered, with how many tasks there were."""
-    play = [{"hosts": "localhost", "gather_facts": False, "roles": ["virtnet.qos.vm_qos"]}]
-    (tmp_path / "play.yml").write_text(json.dumps(play))
-    variables = {
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
-        "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
-        "ANSIBLE_CALLBACK_TREE_DIR": str(tmp_path / "answers"),
-        "ANSIBLE_HOME": str(tmp_path / "home"),
-        "LC_ALL": "C.UTF-8",
-    }
-
-    def run(**inventory: Any) -> dict[str, Any]:
-        given = {
-            "ansible_connection": "local",
-            "ansible_python_interpreter": sys.executable,
-            "vm_qos_uri": "test:///default",
-            "qos_profiles": PROFILES,
-            **inventory,
-        }
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "--check", "play.yml"]
-        # Less verbose, it does not say what a module was given.
-        command += ["-vvv", "--extra-vars", json.dumps(given)]
-        environment = {**os.environ, **variables}
-        # A role that refuses fails.
-        ran = subprocess.run(
-            command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-        )
-        recap = dict(re.findall(r"(\w+)=(\d+)", ran.stdout.rpartition("PLAY RECAP")[2]))
-        answer: dict[str, Any] = json.loads((tmp_path / "answers/localhost").read_text())
-        tasks = sum(int(recap[outcome]) for outcome in ("ok", "failed"))
-        # Two that are always there: Ansible's check of the role's arguments, and the role's own of its profiles.
-        printed = " ".join((ran.stdout + ran.stderr).split())
-        return {**answer, "tasks": tasks - 2, "failed": recap["failed"] == "1", "printed": printed}
-
-    return run
-
-
-def sent(answer: dict[str, Any]) -> Any:
-    """Return the policies that the module was given, without what they do not say."""
-
-    def said(options: dict[str, Any]) -> dict[str, Any]:
-        shown = {key: said(value) if isinstance(value, dict) else value for key, value in options.items()}
-        return {key: value for key, value in shown.items() if value is not None and value != "present"}
-
-    return [said(policy) for policy in answer["invocation"]["module_args"]["policies"]]
+    return role_runner("vm_qos", tmp_path, vm_qos_uri="test:///default", qos_profiles=PROFILES)
 
 
 def test_all_policies_are_one_task(role: Role) -> None:
@@ -89,7 +38,7 @@ def test_all_policies_are_one_task(role: Role) -> None:
     ]
     answer = role(vm_qos_policies=[*policies[:1], *policies[2:4], policies[1], policies[4]])
     assert answer["tasks"] == 1
-    assert sent(answer) == [
+    assert sent(answer, "policies") == [
         {"match": {"domain": ["x"], "mac": ["52:54:00:*", "a,b"]}, **PROFILES["gold"]},
         {
             "match": {"title": ["t"], "metadata": ["a:b=c"]},
