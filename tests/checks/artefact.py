@@ -35,7 +35,11 @@ def main() -> int:
         ansible("galaxy", "collection", "install", str(artefact), "--collections-path", scratch, "--offline")
         installed = Path(scratch, "ansible_collections/virtnet/qos")
         rendered = 0
-        for kind, folder, pattern in (("module", "plugins/modules", "[!_]*.py"), ("role", "roles", "*")):
+        for kind, folder, pattern in (
+            ("module", "plugins/modules", "[!_]*.py"),
+            ("filter", "plugins/filter", "*.py"),
+            ("role", "roles", "*"),
+        ):
             for source in sorted((ROOT / folder).glob(pattern)):
                 name = f"virtnet.qos.{source.stem}"
                 text = ansible("doc", "-t", kind, name)
