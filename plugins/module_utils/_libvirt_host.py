@@ -17,7 +17,9 @@ from urllib.parse import urlsplit
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     NO_BANDWIDTH,
+    RATES,
     Bandwidth,
+    Limit,
     from_parameters,
     to_parameters,
 )
@@ -37,7 +39,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Domain,
     DomainXml,
     Nic,
-    nic_without_bandwidth,
+    nic_with,
     read_domain,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -276,15 +278,33 @@ class Host:
         with explained(f"Plugging NIC {nic} of domain '{domain.name}' anew"):
             self._renew(self._connection.lookupByUUIDString(domain.uuid), nic.mac)
 
+    def plug_again(self, domain: Domain, nic: Nic) -> None:
+        """Give the NIC of a running guest a port of its network again, which lost all ports when it was started anew.
+
+        libvirt makes one only where the bandwidth of the NIC changes (qemuDomainChangeNet), so it does, and back.
+        """
+        with explained(f"Giving NIC {nic} of domain '{domain.name}' a new port of network '{nic.network}'"):
+            handle = self._connection.lookupByUUIDString(domain.uuid)
+            direction = "outbound" if nic.shown.inbound.unlimited else "inbound"
+            other = Limit(nic.shown[direction].average + 1 if nic.shown[direction].average else RATES.largest)
+            self._update(handle, nic.mac, replace(nic.shown, **{direction: other}))
+            if nic.own.unlimited:
+                self._renew(handle, nic.mac)
+            else:
+                self._set(handle, nic.mac, "live", nic.own, [direction])
+
     def _renew(self, domain: Any, mac: str) -> None:
         """Plug a running NIC anew without a bandwidth of its own: libvirt then gives it its portgroup's, if any.
 
         Clearing its own leaves it unlimited instead, until the guest is restarted, and since libvirt 12.4 it leaves
         the policer on the device; going from some bandwidth to none clears the whole device (qemuDomainChangeNet).
         """
+        self._update(domain, mac, NO_BANDWIDTH)
+
+    def _update(self, domain: Any, mac: str, bandwidth: Bandwidth) -> None:
         # The XML for a migration is that of the running guest, but as it was defined: of type network, and without
         # what its portgroup gives. The ordinary live XML would turn all of that into the NIC's own.
-        xml = nic_without_bandwidth(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE), mac)
+        xml = nic_with(bandwidth, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE), mac)
         domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def _apply(self, change: Change, lenient: bool) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import enumerated
@@ -87,6 +88,28 @@ class Networks:
         modify, portgroup = libvirt.VIR_NETWORK_UPDATE_COMMAND_MODIFY, libvirt.VIR_NETWORK_SECTION_PORTGROUP
         with explained(f"Updating a portgroup of running network '{name}'"):
             self._lookup(name).update(modify, portgroup, -1, xml, libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE)
+
+    def start_anew(self, name: str, xml: Mapping[str, str]) -> None:
+        """Stop a network and start it as it is defined now.
+
+        Where that fails it is started as it was, which ``xml`` says by scope. Raises `HostError`, whose ``stands``
+        tells that it is down, where it could not be started in either way.
+        """
+        with explained(f"Stopping network '{name}'"):
+            handle = self._lookup(name)
+            handle.destroy()
+        try:
+            with explained(f"Starting network '{name}'"):
+                handle.create()
+        except HostError as refused:
+            try:
+                self.define(name, xml["live"])
+                handle.create()
+                self.define(name, xml["config"])
+            except (HostError, libvirt.libvirtError) as error:
+                told = f"{refused} Starting it as it was failed, too: {error}. It is down, and its guests are cut off"
+                raise HostError(f"{told}; mend it and start it (virsh net-start)", True) from error
+            raise HostError(f"{refused} It was started as it was before") from refused
 
     def find(self, name: str) -> Network | None:
         """Return one as it is running (what a NIC is plugged into); None where there is none."""

@@ -216,17 +216,29 @@ def _noted(root: _Element) -> Iterator[str]:
             yield f"{name}@{etree.QName(str(attribute)).localname}={value!s}"
 
 
-def nic_without_bandwidth(domain_xml: str, mac: str) -> str:
-    """Return the XML of this NIC as it stands in the XML of its domain, but without a `<bandwidth>`.
+def nic_with(bandwidth: Bandwidth, domain_xml: str, mac: str) -> str:
+    """Return the XML of this NIC as it stands in the XML of its domain, but with this bandwidth.
 
     Where the domain has no such NIC (any more) it is empty, which libvirt refuses.
     """
     for element in _parse(domain_xml).iterfind("devices/interface"):
         if _read_nic(element).mac == mac:
-            for bandwidth in element.findall("bandwidth"):
-                element.remove(bandwidth)
+            put_bandwidth(element, bandwidth)
             return etree.tostring(element, encoding="unicode")
     return ""
+
+
+def put_bandwidth(parent: _Element, bandwidth: Bandwidth) -> None:
+    """Have an element of XML say this bandwidth, and no other."""
+    for old in parent.findall("bandwidth"):
+        parent.remove(old)
+    if bandwidth.unlimited:
+        return
+    element = etree.SubElement(parent, "bandwidth")
+    for direction in DIRECTIONS:
+        said = {name: str(value) for name in FIELDS if (value := getattr(bandwidth[direction], name))}
+        if said:
+            etree.SubElement(element, direction, said)
 
 
 def read_network(network_xml: str) -> Network:

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -45,6 +45,9 @@ class NetworkNow:
     portgroups: Mapping[str, Sequence[tuple[str, bool]]]  # name, and whether it is a default one
     bridge: Bridge | None = None
     limits: Limits = field(default_factory=Limits)
+    # Where a restart is asked for: the devices on the bridge, and what else sorts frames there.
+    ports: Collection[str] = ()
+    sorting: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,24 @@ class NetworkChange:
     bridge: Bridge | None = None  # as it is to be
     wanted: Mapping[str, Limit] = field(default_factory=dict)  # of the bridge, by direction
     renewals: Sequence[Renewal] = ()
+    # Where it is to be started anew: the NICs that are plugged into it.
+    restart: Sequence[tuple[Domain, Nic]] | None = None
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.defined or self.running or self.bridge or self.renewals)
+        return not (self.defined or self.running or self.bridge or self.renewals or self.restarts)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether the network is to be started anew."""
+        return self.restart is not None
+
+    @property
+    def to_start_with(self) -> Bandwidth:
+        """What a network with a persistent definition has when it is started the next time."""
+        write = self.defined.get(None)
+        return write.after if write else self.now.said["config"].bandwidth
 
 
 def plan(
@@ -248,6 +264,7 @@ def diff(changes: Sequence[NetworkChange]) -> dict[str, str]:
         portgroup = f" portgroup {each['portgroup']}" if each["portgroup"] else ""
         heads.append((f"{each['name']}{portgroup} {'+'.join(each['scopes'])}:", each))
     heads += [(f"{each['domain']} {each['mac']} ({each['target']}) live:", each) for each in interfaces(changes)]
+    heads += [(f"{change.now.name} as libvirt knows it:", _believed(change)) for change in changes if change.restarts]
     sides: dict[str, list[str]] = {"before": [], "after": []}
     for head, entry in heads:
         for side, lines in sides.items():
@@ -258,10 +275,17 @@ def diff(changes: Sequence[NetworkChange]) -> dict[str, str]:
     return {side: "".join(f"{line}\n" for line in lines) for side, lines in sides.items()}
 
 
+def _believed(change: NetworkChange) -> dict[str, Any]:
+    before, after = change.now.said["live"].bandwidth, change.to_start_with
+    return {
+        side: {name: bandwidth[name].text() for name in before.differing(after)}
+        for side, bandwidth in (("before", before), ("after", after))
+    }
+
+
 def pending_restart(change: NetworkChange) -> bool:
     """Whether libvirt believes that the running network has other limits of its own than it is to start with."""
     now = change.now
     if len(now.said) < len(SCOPES):
         return False
-    write = change.defined.get(None)
-    return now.said["live"].bandwidth != (write.after if write else now.said["config"].bandwidth)
+    return now.said["live"].bandwidth != change.to_start_with

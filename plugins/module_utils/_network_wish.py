@@ -29,6 +29,8 @@ class NetworkWish:
     places: Mapping[Place, Wanted]
     prune: bool
     update_running: bool
+    restart: bool
+    force_restart: bool
     path: str
 
     def pruned(self, portgroups: Sequence[str]) -> dict[Place, Wanted]:
@@ -59,7 +61,10 @@ def _parse_network(options: Mapping[str, Any], problems: Problems, path: str) ->
     _check_twice([group["name"] for group in groups], f"{path}portgroups[{{}}].name", "portgroup", problems)
     for index, group in enumerate(groups):
         places[group["name"]] = parse_wanted(group, problems, f"{path}portgroups[{index}].")
-    return NetworkWish(options["name"], places, options["prune"], options["update_running"], path)
+    if options["force_restart"] and not options["restart"]:
+        problems.add(f"{path}force_restart", True, "it says how to restart", "set restart as well, or drop it")
+    switches = {name: options[name] for name in ("prune", "update_running", "restart", "force_restart")}
+    return NetworkWish(options["name"], places, path=path, **switches)
 
 
 def _check_twice(names: Sequence[str], option: str, what: str, problems: Problems) -> None:

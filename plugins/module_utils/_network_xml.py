@@ -13,7 +13,8 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Optional
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS, FIELDS, Bandwidth
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import put_bandwidth
 
 with contextlib.suppress(ImportError):  # _libvirt_xml tells of it
     from lxml import etree
@@ -29,14 +30,14 @@ def with_bandwidths(network_xml: str, bandwidths: Mapping[Place, Bandwidth]) -> 
     """Return the XML of a network in which these places have these bandwidths."""
     root = etree.fromstring(network_xml.encode())
     for place, bandwidth in bandwidths.items():
-        _put(root if place is None else _portgroup(root, place), bandwidth)
+        put_bandwidth(root if place is None else _portgroup(root, place), bandwidth)
     return etree.tostring(root, encoding="unicode")
 
 
 def portgroup_xml(network_xml: str, name: str, bandwidth: Bandwidth) -> str:
     """Return the element of a portgroup with this bandwidth: libvirt replaces the whole element (virNetworkUpdate)."""
     group = _portgroup(etree.fromstring(network_xml.encode()), name)
-    _put(group, bandwidth)
+    put_bandwidth(group, bandwidth)
     return etree.tostring(group, encoding="unicode", with_tail=False)
 
 
@@ -48,15 +49,3 @@ def portgroups_of(network_xml: str) -> list[tuple[str, bool]]:
 
 def _portgroup(root: _Element, name: str) -> _Element:
     return next(group for group in root.iterfind("portgroup") if group.get("name") == name)
-
-
-def _put(parent: _Element, bandwidth: Bandwidth) -> None:
-    for old in parent.findall("bandwidth"):
-        parent.remove(old)
-    if bandwidth.unlimited:
-        return
-    element = etree.SubElement(parent, "bandwidth")
-    for direction in DIRECTIONS:
-        said = {name: str(value) for name in FIELDS if (value := getattr(bandwidth[direction], name))}
-        if said:
-            etree.SubElement(element, direction, said)

@@ -323,7 +323,7 @@ def carry_out(requests: Iterable[Request]) -> None:
     sent = b"".join(request(each.number, ACK | each.flags, number, each.body) for number, each in numbered.items())
     refused = [
         (*refusal, numbered[number].about)
-        for kind, flags, number, body in route.answers(sent, numbered)
+        for kind, flags, number, body in (route.answers(sent, numbered) if sent else ())  # nothing is ENODATA
         if kind == ERROR and (refusal := acknowledgement(kind, flags, body))
     ]
     for number, words, about in refused:

@@ -104,6 +104,20 @@ options:
       - Link, MAC address, connections and counters of the guests stay as they are.
     type: bool
     default: false
+  restart:
+    description:
+      - Whether to start a running network anew where libvirt would otherwise go on to believe in another limit of its
+        own (see RV(pending_restart)). Limits are in force without that.
+      - Refused while anything is plugged into the network, unless O(force_restart=true).
+    type: bool
+    default: false
+  force_restart:
+    description:
+      - Whether O(restart) may cut off what is plugged into the network, for about a second. All of it is plugged in
+        again afterwards, with its limits, and no guest needs a restart. Running NICs then have what their portgroup
+        gives by now, whatever O(update_running) says.
+    type: bool
+    default: false
   networks:
     description:
       - What is wanted of several networks. Replaces the options of one.
@@ -138,6 +152,14 @@ options:
         default: false
       update_running:
         description: See O(update_running).
+        type: bool
+        default: false
+      restart:
+        description: See O(restart).
+        type: bool
+        default: false
+      force_restart:
+        description: See O(force_restart).
         type: bool
         default: false
   affect:
@@ -275,19 +297,24 @@ interfaces:
       description: What is in effect.
       type: dict
 notes:
-  description: Guests that went away while this ran.
+  description: Guests that went away while this ran, and for how long a restart cut off what is plugged in.
   returned: success, and failure while changing
   type: list
   elements: str
 pending_restart:
   description:
     - The networks of which libvirt believes, until they are started anew, that they have other limits than they do.
-      Nothing needs to be done about it.
+      Nothing needs to be done about it; O(restart) does it.
   returned: success, and failure while changing
   type: list
   elements: str
   sample:
     - prod
+restarted:
+  description: The networks that were started anew, or would be in check mode.
+  returned: success, and failure while changing
+  type: list
+  elements: str
 """
 
 from typing import Any
@@ -315,6 +342,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "interfaces": interfaces(outcome.changes),
         "notes": outcome.notes,
         "pending_restart": outcome.pending_restart,
+        "restarted": outcome.restarted,
     }
     if module._diff:
         result["diff"] = diff(outcome.changes)
@@ -333,7 +361,7 @@ def main() -> None:
         **limits,
         "portgroups": {"type": "list", "elements": "dict", "options": {"name": name, **limits}},
         "prune": {"type": "bool", "default": False},
-        "update_running": {"type": "bool", "default": False},
+        **{name: {"type": "bool", "default": False} for name in ("update_running", "restart", "force_restart")},
     }
     module = AnsibleModule(
         argument_spec={

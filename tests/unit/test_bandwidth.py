@@ -25,7 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Nic,
-    nic_without_bandwidth,
+    nic_with,
     read_network,
     read_nics,
 )
@@ -180,12 +180,12 @@ def test_a_nic_is_taken_out_of_its_domain_without_its_bandwidth() -> None:
         "<bandwidth><inbound average='5'/></bandwidth><model type='virtio'/></interface>\n"
         for n in (1, 2)
     )
-    xml = nic_without_bandwidth(f"<domain><devices>{nics}</devices></domain>", "52:54:00:00:00:02")
+    xml = nic_with(NO_BANDWIDTH, f"<domain><devices>{nics}</devices></domain>", "52:54:00:00:00:02")
     assert xml.strip() == (
         '<interface type="bridge"><mac address="52:54:00:00:00:02"/><source bridge="br2"/>'
         '<model type="virtio"/></interface>'
     )
-    assert nic_without_bandwidth("<domain><devices/></domain>", "52:54:00:00:00:02") == ""
+    assert nic_with(NO_BANDWIDTH, "<domain><devices/></domain>", "52:54:00:00:00:02") == ""
 
 
 def test_an_entity_in_a_domain_is_not_resolved() -> None:

@@ -62,7 +62,7 @@ def options(**given: Any) -> dict[str, Any]:
         groups = element.get("portgroups")
         return {
             "prune": False,
-            "update_running": False,
+            **dict.fromkeys(("update_running", "restart", "force_restart"), False),
             **whole(element),
             "portgroups": groups and [whole(group) for group in groups],
         }

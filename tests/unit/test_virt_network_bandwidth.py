@@ -137,6 +137,10 @@ def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
         ({"name": "off", "state": "absent", "affect": []}, "affect []: an empty list leaves nothing to do"),
         ({"name": "off", "state": "absent", "uri": "qemu:///session"}, "only in its system daemon, not in a session"),
         ({"networks": [], "name": "off"}, "parameters are mutually exclusive"),
+        (
+            {"name": "off", "state": "absent", "restart": True, "affect": ["config"]},
+            "restart True: a restart makes the running network what is defined, and affect leaves one of the two alone; ",
+        ),
     ],
 )
 def test_bad_input_is_a_sentence_and_changes_nothing(

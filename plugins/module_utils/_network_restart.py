@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+
+"""Whether a virtual network is to be started anew, and what has to be plugged in again then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS, NO_BANDWIDTH
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write, enumerated
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
+    NetworkChange,
+    NetworkNow,
+    Renewal,
+    pending_restart,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+
+
+def with_restart(
+    change: NetworkChange, wish: NetworkWish, domains: Sequence[Domain], problems: Problems
+) -> NetworkChange:
+    """Return a change with a restart of its network, where one is asked for and needed to have libvirt agree."""
+    if not wish.restart or not pending_restart(change):
+        return change
+    now = change.now
+    plugged = [(domain, nic) for domain in domains for nic in domain.nics.get("live", ()) if nic.network == now.name]
+    _check(wish, now, plugged, problems)
+    live, config, own = now.said["live"], now.said["config"], change.to_start_with
+    given = {**config.portgroups, **{name: each.after for name, each in change.defined.items() if name}}
+    running = {
+        name: Write(before, given[name])
+        for name, before in live.portgroups.items()
+        if given.get(name, before) != before
+    }
+    renewals = []
+    for domain, nic in plugged:
+        after = given.get(config.portgroup_of(nic) or "", NO_BANDWIDTH)
+        if nic.own.unlimited and nic.shown != after:
+            renewals.append(Renewal(domain, nic, after))
+    # All of it is as defined then, be it named in the options or not.
+    wanted = {direction: own[direction] for direction in DIRECTIONS}
+    target = now.bridge and shaped(now.bridge, wanted, bool(own.inbound.average))
+    bridge = target if now.bridge and target and difference(now.bridge, target) else None
+    return replace(change, running=running, bridge=bridge, wanted=wanted, renewals=renewals, restart=plugged)
+
+
+def _check(wish: NetworkWish, now: NetworkNow, plugged: Sequence[tuple[Domain, Nic]], problems: Problems) -> None:
+    guests = {nic.target: f"{nic.target} of domain '{domain.name}'" for domain, nic in plugged}
+    # A bridge of the host keeps its ports, and not all of them are of this network.
+    others = [] if now.said["live"].forward == "bridge" else [name for name in now.ports if name not in guests]
+    listed = [*guests.values(), *others]
+    if not listed:
+        return
+    if not wish.force_restart:
+        rule = f"network '{now.name}' is in use by {enumerated(listed)}, which a restart cuts off"
+        remedy = "drop it, since the limits are in force without a restart, or set force_restart=true as well"
+        problems.add(f"{wish.path}restart", True, rule, remedy)
+    elif now.bridge is None:
+        rule = f"the bridge of network '{now.name}' is not on this host, so that nothing could be plugged in again"
+        problems.add(f"{wish.path}force_restart", True, rule, "run the task on that host, or drop it")
+    elif now.sorting:
+        rule = f"network '{now.name}' has {now.sorting}, which would not be there for what is plugged in again"
+        problems.add(
+            f"{wish.path}force_restart", True, rule, "drop it, and restart the network while its guests are off"
+        )

@@ -1,0 +1,96 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether a network is to be started anew. That it is, and what becomes of guests, Molecule shows on a real host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain
+from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
+    NetworkChange,
+    NetworkNow,
+    diff,
+    pending_restart,
+    plan,
+)
+from ansible_collections.virtnet.qos.plugins.module_utils._network_restart import with_restart
+from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import parse_networks
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.tests.unit.test_network_plan import WEB, XML, guest, now, options
+
+SAME = {"inbound": {"average": "8mbit", "peak": "40mbit", "burst": "5MiB"}}  # as XML says
+OTHER = {"inbound": {"average": "16mbit"}}
+
+
+def planned(there: NetworkNow, *domains: Domain, **given: Any) -> tuple[NetworkChange, list[str]]:
+    problems = Problems()
+    (wish,) = parse_networks(options(**{"name": "prod", "restart": True, **given}), problems)
+    assert not problems.found
+    change = plan(wish, there, domains, SCOPES, problems)
+    return with_restart(change, wish, domains, problems), problems.found
+
+
+def test_only_where_libvirt_believes_something_else() -> None:
+    change, problems = planned(now(), **SAME)
+    assert (change.restarts, problems) == (False, [])
+    change, problems = planned(now(), **OTHER)
+    assert (change.restarts, change.restart, problems) == (True, [], [])
+    assert diff([change])["after"].splitlines()[-2:] == ["prod as libvirt knows it:", "  inbound: {average: 16mbit}"]
+    # What was changed earlier, while it ran, counts as well.
+    assert planned(now(live=XML.replace("'1000'", "'999'"), config=XML), **SAME)[0].restarts
+    assert not planned(now(config=XML), **OTHER)[0].restarts  # it does not run
+    assert not planned(now(live=XML), **OTHER)[0].restarts  # it has no definition to be started from
+
+
+def test_what_is_plugged_in_is_cut_off_only_where_that_is_said() -> None:
+    there = replace(now(), ports=["vnet0", "veth7"])
+    _change, problems = planned(there, guest(), **OTHER)
+    assert problems == [
+        "restart True: network 'prod' is in use by vnet0 of domain 'web1', veth7, which a restart cuts off; drop it, "
+        "since the limits are in force without a restart, or set force_restart=true as well."
+    ]
+    change, problems = planned(there, guest(), force_restart=True, **OTHER)
+    assert (len(change.restart or ()), problems) == (1, [])
+    host_bridge = XML.replace("mode='route'", "mode='bridge'")
+    assert not planned(replace(now(live=host_bridge, config=XML), ports=["eth0"]), **OTHER)[1]
+
+
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        ({"bridge": None}, "the bridge of network 'prod' is not on this host"),
+        ({"sorting": "VLANs"}, "network 'prod' has VLANs, which would not be there for what is plugged in again"),
+    ],
+)
+def test_what_could_not_be_plugged_in_again(there: dict[str, Any], sentence: str) -> None:
+    _change, (problem,) = planned(replace(now(), **there), guest(), force_restart=True, **OTHER)
+    assert problem.startswith(f"force_restart True: {sentence}")
+
+
+def test_running_nics_have_what_their_portgroup_gives_after_it() -> None:
+    there = now(live=XML, config=XML.replace("average='100'", "average='200'"))
+    defined = Bandwidth(Limit(200), Limit(50))
+    change, _problems = planned(there, guest(shown=WEB, own=NO_BANDWIDTH), force_restart=True, **OTHER)
+    assert [renewal.after for renewal in change.renewals] == [defined]
+    assert {name: write.after for name, write in change.running.items()} == {"web": defined}
+    for other in (guest(shown=WEB), guest(shown=defined, own=NO_BANDWIDTH), guest(portgroup="nope")):
+        assert planned(there, other, force_restart=True, **OTHER)[0].renewals == []
+
+
+def test_nothing_is_pending_then() -> None:
+    change, _problems = planned(now(), **OTHER)
+    assert pending_restart(change)  # libvirt still believes it when the plan is made
+    assert change.to_start_with == Bandwidth(Limit(2000))
+
+
+def test_how_without_whether() -> None:
+    problems = Problems()
+    parse_networks(options(name="prod", force_restart=True, **OTHER), problems)
+    assert problems.found == ["force_restart True: it says how to restart; set restart as well, or drop it."]
