@@ -283,7 +283,8 @@ class Host:
 
         libvirt makes one only where the bandwidth of the NIC changes (qemuDomainChangeNet), so it does, and back.
         """
-        with explained(f"Giving NIC {nic} of domain '{domain.name}' a new port of network '{nic.network}'"):
+        stands = f"NIC {nic} of domain '{domain.name}' has no port of network '{nic.network}', which was started anew"
+        with explained(f"{stands}, until the guest or libvirt's daemon is restarted: asking for one"):
             handle = self._connection.lookupByUUIDString(domain.uuid)
             direction = "outbound" if nic.shown.inbound.unlimited else "inbound"
             other = Limit(nic.shown[direction].average + 1 if nic.shown[direction].average else RATES.largest)
