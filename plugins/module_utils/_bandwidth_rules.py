@@ -141,7 +141,9 @@ def _floor_problems(case: Case) -> Iterator[Problem]:
         predicate = f"{on} with forward mode {network.forward}, and a floor needs {', '.join(_FLOOR_FORWARDS)}"
     elif not network.bandwidth.inbound.average:
         predicate = f"{on}, which has no inbound average, and a floor needs one"
-        remedy = "set one on the network first, or drop the floor"
+        remedy = (
+            "set one on the network first (one that runs without it has to be restarted for that), or drop the floor"
+        )
     elif floor > network.bandwidth.inbound.cap:
         predicate = f"{on}, which has only {RATE.format(network.bandwidth.inbound.cap, RATES)} inbound to share out"
         remedy = "lower the floor, or raise the network's inbound average"

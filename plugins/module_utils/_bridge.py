@@ -120,20 +120,18 @@ def _inbound(bridge: Bridge, limit: Limit, holds: bool) -> Bridge:
     classes = {NETWORK: HtbClass(0, average, cap, _burst(average), _burst(cap), quantum)}
     # libvirt takes the rest from the peak where there is one.
     rest = max(cap - promised, KILO) if bridge.floors else average
-    burst = min(limit.burst * BURSTS.step, longest_burst(rest)) or _burst(rest)
+    burst = min(limit.burst * BURSTS.step, longest_burst(rest)) or _burst(rest)  # as tc chooses one
     classes[REST] = HtbClass(NETWORK, rest, cap, burst, _burst(cap), quantum)
     classes.update((minor, replace(each, ceil=cap, ceil_burst=_burst(cap))) for minor, each in bridge.floors.items())
-    given = {REST} if limit.burst else set()
-    kept = {minor: _kept(bridge, minor, each, minor in given) for minor, each in classes.items()}
-    return replace(bridge, root=True, classes=kept)
+    return replace(bridge, root=True, classes={minor: _kept(bridge, minor, each) for minor, each in classes.items()})
 
 
-def _kept(bridge: Bridge, minor: int, wanted: HtbClass, burst: bool) -> HtbClass:
-    """Return a class as it is, where that is as wanted; ``burst`` tells whether its burst is to be looked at."""
+def _kept(bridge: Bridge, minor: int, wanted: HtbClass) -> HtbClass:
+    """Return a class as it is, where that is as wanted. The burst of a network is that of class 1:2."""
     now = bridge.classes.get(minor)
     if now is None or (now.rate, now.ceil) != (wanted.rate, wanted.ceil):
         return wanted
-    return wanted if burst and abs(now.burst - wanted.burst) > tolerance(now.rate) else now
+    return wanted if minor == REST and abs(now.burst - wanted.burst) > tolerance(now.rate) else now
 
 
 def _burst(rate: int) -> int:
@@ -147,8 +145,16 @@ def _outbound(bridge: Bridge, limit: Limit) -> Bridge:
     # Without a burst, that of a second (virNetDevBandwidthSet).
     burst = min((limit.burst or min(limit.average, BURSTS.largest)) * BURSTS.step, longest_burst(rate))
     now = bridge.police
-    alike = now is not None and now.rate == rate and (not limit.burst or abs(now.burst - burst) <= tolerance(rate))
+    alike = now is not None and now.rate == rate and abs(now.burst - burst) <= tolerance(rate)
     return replace(bridge, ingress=True, police=now if alike else Police(rate, burst))
+
+
+def as_it_was(now: Bridge, before: Bridge) -> Bridge:
+    """Return the bridge as it was before, but for the classes of guests with floors that came or went since."""
+    kept = {minor: each for minor, each in before.classes.items() if minor not in before.floors}
+    root = before.root or bool(now.floors)
+    classes = {**kept, **now.floors} if before.root else now.classes if root else {}
+    return replace(now, root=root, classes=classes, ingress=before.ingress or now.shared, police=before.police)
 
 
 def difference(now: Bridge, target: Bridge) -> list[Request]:
@@ -214,6 +220,9 @@ def bridge_of(
     found = policer_of(received)
     if found and kind_of(found[0]) != "u32":
         foreign["outbound"] = f"a policer in a filter of kind {kind_of(found[0])}"
+    clsact = entry is not None and kind_of(entry) != "ingress"
+    if clsact:
+        foreign.setdefault("outbound", "a qdisc clsact")
     # A u32 filter comes with its tables, which have no keys.
     others = [each for each in received if has_rule(each) and not (found and each is found[0])]
     return Bridge(
@@ -224,7 +233,7 @@ def bridge_of(
         ingress=entry is not None,
         police=found[1] if found else None,
         policer=_place(found[0], others) if found else Policer(),
-        shared=bool(others) or (entry is not None and kind_of(entry) != "ingress"),
+        shared=bool(others) or clsact,
         foreign=foreign,
     )
 

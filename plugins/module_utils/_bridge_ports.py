@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Request
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import devices
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import attribute
-from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import carry_out
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, carry_out
 
 # linux/rtnetlink.h, linux/if_link.h
 SETLINK, MASTER = 19, 10
@@ -35,7 +35,8 @@ def ports(bridge: str) -> dict[str, Settings]:
 
 def sorting(bridge: str, network_xml: str) -> str | None:
     """Return what of a network sorts frames by the NICs that libvirt plugged in, so that it is lost with the bridge."""
-    if (_DEVICES / bridge / "bridge/vlan_filtering").read_text(encoding="ascii").strip() != "0":
+    filtering = _DEVICES / bridge / "bridge/vlan_filtering"
+    if filtering.exists() and filtering.read_text(encoding="ascii").strip() != "0":  # Open vSwitch has no such file
         return "VLANs"
     return "macTableManager='libvirt'" if "macTableManager='libvirt'" in network_xml else None
 
@@ -46,21 +47,30 @@ def _settings(port: Path) -> Settings:
     return {file.name: file.read_text(encoding="ascii") for file in files}
 
 
-def plug(bridge: str, wanted: Mapping[str, Settings]) -> None:
-    """Plug these devices into a bridge, with these settings. Raises `TcError` and OSError.
+def plug(bridge: str, wanted: Mapping[str, Settings]) -> list[str]:
+    """Plug these devices into a bridge, with these settings, and return what the kernel refused.
 
     What is there no more, or was plugged into something else meanwhile, is left out.
     """
-    there, now = devices(), ports(bridge)
-    if bridge not in there:
-        raise OSError(errno.ENODEV, f"there is no bridge {bridge}")
-    master = attribute(MASTER, struct.pack("=I", there[bridge]))
-    carry_out(
-        Request(f"plugging {name} into {bridge}", SETLINK, 0, struct.pack("=BxHiII", 0, 0, there[name], 0, 0) + master)
-        for name in wanted
-        if name in there and name not in now and not (_DEVICES / name / "master").exists()
-    )
-    for name, settings in ports(bridge).items():
-        for setting, value in wanted.get(name, settings).items():
-            if settings.get(setting, value) != value:
-                (_DEVICES / bridge / "brif" / name / setting).write_text(value, encoding="ascii")
+    refused = []
+    for name, settings in wanted.items():
+        try:
+            _plug(bridge, name, settings)
+        except (TcError, OSError) as error:
+            if name in devices():
+                refused.append(f"{name}: {error}")
+    return refused
+
+
+def _plug(bridge: str, name: str, settings: Settings) -> None:
+    there = devices()
+    if name in there and not (_DEVICES / name / "master").exists():
+        if bridge not in there:
+            raise OSError(errno.ENODEV, f"there is no bridge {bridge}")
+        body = struct.pack("=BxHiII", 0, 0, there[name], 0, 0) + attribute(MASTER, struct.pack("=I", there[bridge]))
+        carry_out([Request(f"plugging it into {bridge}", SETLINK, 0, body)])
+    port = _DEVICES / bridge / "brif" / name
+    now = _settings(port) if port.is_dir() else settings
+    for setting, value in settings.items():
+        if now.get(setting, value) != value:
+            (port / setting).write_text(value, encoding="ascii")

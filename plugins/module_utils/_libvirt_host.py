@@ -275,8 +275,23 @@ class Host:
 
     def renew(self, domain: Domain, nic: Nic) -> None:
         """Give the NIC of a running guest, which has no bandwidth of its own, what its portgroup gives by now."""
+        self.check_idle(domain)
         with explained(f"Plugging NIC {nic} of domain '{domain.name}' anew"):
             self._renew(self._connection.lookupByUUIDString(domain.uuid), nic.mac)
+
+    def check_idle(self, domain: Domain) -> None:
+        """Refuse a guest with which libvirt is busy for long."""
+        with explained(f"Finding domain '{domain.name}' again"):
+            busy = self._busy(self._connection.lookupByUUIDString(domain.uuid))
+        if busy:
+            raise HostError(f"Domain '{domain.name}' is being {busy}; run again when that is over.")
+
+    def runs(self, domain: Domain) -> bool:
+        """Whether a guest runs, as far as libvirt says."""
+        try:
+            return bool(self._connection.lookupByUUIDString(domain.uuid).isActive())
+        except libvirt.libvirtError:
+            return False
 
     def plug_again(self, domain: Domain, nic: Nic) -> None:
         """Give the NIC of a running guest a port of its network again, which lost all ports when it was started anew.
@@ -289,6 +304,8 @@ class Host:
             direction = "outbound" if nic.shown.inbound.unlimited else "inbound"
             other = Limit(nic.shown[direction].average + 1 if nic.shown[direction].average else RATES.largest)
             self._update(handle, nic.mac, replace(nic.shown, **{direction: other}))
+        stands = f"NIC {nic} of domain '{domain.name}' has a new port, and a limit that is one step off"
+        with explained(f"{stands}, until it is set again (virt_iface_bandwidth, virsh domiftune): setting it"):
             if nic.own.unlimited:
                 self._renew(handle, nic.mac)
             else:

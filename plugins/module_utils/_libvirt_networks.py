@@ -89,15 +89,18 @@ class Networks:
         with explained(f"Updating a portgroup of running network '{name}'"):
             self._lookup(name).update(modify, portgroup, -1, xml, libvirt.VIR_NETWORK_UPDATE_AFFECT_LIVE)
 
-    def start_anew(self, name: str, xml: Mapping[str, str]) -> None:
-        """Stop a network and start it as it is defined now.
+    def stop(self, name: str) -> None:
+        """Stop a network."""
+        with explained(f"Stopping network '{name}'"):
+            self._lookup(name).destroy()
+
+    def start(self, name: str, xml: Mapping[str, str]) -> None:
+        """Start a network that was stopped as it is defined now.
 
         Where that fails it is started as it was, which ``xml`` says by scope. Raises `HostError`, whose ``stands``
         tells that it is down, where it could not be started in either way.
         """
-        with explained(f"Stopping network '{name}'"):
-            handle = self._lookup(name)
-            handle.destroy()
+        handle = self._lookup(name)
         try:
             with explained(f"Starting network '{name}'"):
                 handle.create()
@@ -109,7 +112,9 @@ class Networks:
             except (HostError, libvirt.libvirtError) as error:
                 told = f"{refused} Starting it as it was failed, too: {error}. It is down, and its guests are cut off"
                 raise HostError(f"{told}; mend it and start it (virsh net-start)", True) from error
-            raise HostError(f"{refused} It was started as it was before") from refused
+            raise HostError(
+                f"{refused} It was started as it was before, with its guests cut off meanwhile"
+            ) from refused
 
     def find(self, name: str) -> Network | None:
         """Return one as it is running (what a NIC is plugged into); None where there is none."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     DIRECTIONS,
-    NO_BANDWIDTH,
     RATES,
     Bandwidth,
     Limit,
@@ -23,7 +22,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Write, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import limit_text
-from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import KILO, REST, Bridge, difference, shaped
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
@@ -107,14 +106,16 @@ def plan(
     places = wish.pruned(list(names))
     for place, wanted in places.items():
         for scope, network in said.items():
-            own = network.bandwidth if place is None else network.portgroups.get(place, NO_BANDWIDTH)
+            if place is not None and place not in network.portgroups:
+                continue
+            own = network.bandwidth if place is None else network.portgroups[place]
             write = Write(own, wanted.of(own))
             if write.directions:
                 _check_forward(place, network, wanted, problems)
                 writes[scope][place] = write
     everywhere = places.get(None)
-    if everywhere:
-        _check_floors(now, everywhere, domains, problems)
+    if everywhere and "inbound" in everywhere.limits:
+        check_floors(now, everywhere.limits["inbound"], f"{wish.path}inbound", domains, problems)
     running = {place: write for place, write in writes["live"].items() if place is not None}
     renewals = list(_renewals(now, places, domains)) if wish.update_running and "live" in said else []
     change = NetworkChange(now, writes["config"], running, renewals=renewals)
@@ -152,36 +153,46 @@ def _check_portgroups(wish: NetworkWish, now: NetworkNow, said: Mapping[str, Net
 
 def _check_forward(place: Place, network: Network, wanted: Wanted, problems: Problems) -> None:
     """libvirt refuses the one at the start of the network, and does not look at the other (networkValidate)."""
-    if network.forward in LIMITED_FORWARDS or (network.forward == "bridge" and network.bridge):
+    switched = place is None and network.openvswitch
+    if network.forward in LIMITED_FORWARDS or (network.forward == "bridge" and network.bridge and not switched):
         return
     what = "a network" if place is None else "a portgroup of a network"
-    rule = f"libvirt does not limit {what} with forward mode {network.forward}"
+    kind = "on an Open vSwitch bridge" if switched else f"with forward mode {network.forward}"
+    rule = f"libvirt does not limit {what} {kind}"
     named = next((direction for direction in DIRECTIONS if direction in wanted.limits), "state")
     problems.add(f"{wanted.path}{named}", None, rule, "limit the NICs of guests instead (virt_iface_bandwidth)")
 
 
-def _check_floors(now: NetworkNow, wanted: Wanted, domains: Sequence[Domain], problems: Problems) -> None:
-    """What guests were promised has to fit: libvirt would not start the next one (networkCheckBandwidth)."""
-    limit = wanted.limits.get("inbound")
-    if limit is None:
-        return
-    floors = {scope: dict(_floors(now.name, domains, scope)) for scope in SCOPES}
-    promised = max(sum(floors["live"].values()), *floors["config"].values(), 0, 0)
-    if promised <= limit.cap:
-        return
-    listed = enumerated(sorted({**floors["live"], **floors["config"]}))
-    text = RATE.format(limit.cap, RATES) if limit.cap else None
-    rule = f"guests on network '{now.name}' are guaranteed more than that: {listed}"
-    remedy = "raise it, or lower the floors first (virt_iface_bandwidth)"
-    problems.add(f"{wanted.path}inbound", text or "unlimited", rule, remedy)
+def check_floors(now: NetworkNow, limit: Limit, option: str, domains: Sequence[Domain], problems: Problems) -> None:
+    """What guests were promised has to fit: libvirt would not start the next one (networkCheckBandwidth).
+
+    That is all guests that run, and each that is defined by itself.
+    """
+    live = dict(floor for domain in domains for floor in _floors(now.name, domain, "live"))
+    for floors in (live, *(dict(_floors(now.name, domain, "config")) for domain in domains)):
+        if sum(floors.values()) > limit.cap:
+            text = RATE.format(limit.cap, RATES) if limit.cap else "unlimited"
+            rule = f"guests on network '{now.name}' are guaranteed more than that: {enumerated(sorted(floors))}"
+            problems.add(option, text, rule, "raise it, or lower the floors first (virt_iface_bandwidth)")
+            return
 
 
-def _floors(network: str, domains: Sequence[Domain], scope: str) -> Iterator[tuple[str, int]]:
-    for domain in domains:
-        for nic in domain.nics.get(scope, ()):
-            floor = nic.shown.inbound.floor
-            if nic.network == network and floor:
-                yield f"{nic.mac} of domain '{domain.name}' {RATE.format(floor, RATES)}", floor
+def _floors(network: str, domain: Domain, scope: str) -> Iterator[tuple[str, int]]:
+    for nic in domain.nics.get(scope, ()):
+        floor = nic.shown.inbound.floor
+        if nic.network == network and floor:
+            yield f"{nic.mac} of domain '{domain.name}' {RATE.format(floor, RATES)}", floor
+
+
+def left_out(wish: NetworkWish, now: NetworkNow, scopes: Sequence[str]) -> list[str]:
+    """Return a sentence for each portgroup that is to be limited and is in one of the scopes only."""
+    names = {"live": "while it runs, since that has changed since it was started", "config": "as it is defined"}
+    return [
+        f"Network '{now.name}' has no portgroup '{place}' {names[scope]}: it is limited only where it is."
+        for place, wanted in wish.places.items()
+        for scope in scopes
+        if place is not None and not wanted.absent and scope in now.said and place not in now.said[scope].portgroups
+    ]
 
 
 def _renewals(now: NetworkNow, places: Mapping[Place, Wanted], domains: Sequence[Domain]) -> Iterator[Renewal]:
@@ -235,9 +246,12 @@ def _bridge_sides(change: NetworkChange) -> dict[str, Any]:
         for name, enforced in (("inbound", now.limits.sent), ("outbound", now.limits.received))
     }
     after = {name: limit.text() for name, limit in change.wanted.items() if limit.text() != before[name]}
-    # What differs may be no more than a class that libvirt rewrote.
-    after = after or {name: limit.text() for name, limit in change.wanted.items()}
-    return {"before": {name: before[name] for name in after}, "after": after}
+    if after:
+        return {"before": {name: before[name] for name in after}, "after": after}
+    # Only what guests without a floor share differs, such as where libvirt rewrote that.
+    rest = [each.classes[REST].rate // KILO for each in (now.bridge, change.bridge) if each and REST in each.classes]
+    texts = [{"inbound": {**before["inbound"], "rest": RATE.format(rate, RATES)}} for rate in rest]
+    return dict(zip(("before", "after"), texts))
 
 
 def interfaces(changes: Sequence[NetworkChange]) -> list[dict[str, Any]]:
@@ -283,9 +297,19 @@ def _believed(change: NetworkChange) -> dict[str, Any]:
     }
 
 
-def pending_restart(change: NetworkChange) -> bool:
+def redefined(change: NetworkChange) -> bool:
     """Whether libvirt believes that the running network has other limits of its own than it is to start with."""
     now = change.now
-    if len(now.said) < len(SCOPES):
-        return False
-    return now.said["live"].bandwidth != change.to_start_with
+    return len(now.said) == len(SCOPES) and now.said["live"].bandwidth != change.to_start_with
+
+
+def pending_restart(change: NetworkChange) -> bool:
+    """Whether libvirt believes that a running network has other limits than those it has, or is to start with."""
+    now = change.now
+    bridge = change.bridge or now.bridge
+    if "live" not in now.said or bridge is None:
+        return redefined(change)
+    believed = now.said["live"].bandwidth
+    limits = {direction: believed[direction] for direction in DIRECTIONS if direction not in bridge.foreign}
+    as_believed = shaped(bridge, limits, bool(believed.inbound.average))
+    return redefined(change) or bool(difference(bridge, as_believed))

@@ -20,7 +20,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkChange,
     NetworkNow,
     Renewal,
-    pending_restart,
+    check_floors,
+    redefined,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -30,12 +31,17 @@ def with_restart(
     change: NetworkChange, wish: NetworkWish, domains: Sequence[Domain], problems: Problems
 ) -> NetworkChange:
     """Return a change with a restart of its network, where one is asked for and needed to have libvirt agree."""
-    if not wish.restart or not pending_restart(change):
-        return change
     now = change.now
+    if wish.restart and "config" not in now.said:
+        rule = f"network '{now.name}' is transient, and is gone when it is stopped"
+        problems.add(f"{wish.path}restart", True, rule, "drop it, or define the network first (virsh net-define)")
+    if not wish.restart or not redefined(change):
+        return change
     plugged = [(domain, nic) for domain in domains for nic in domain.nics.get("live", ()) if nic.network == now.name]
     _check(wish, now, plugged, problems)
     live, config, own = now.said["live"], now.said["config"], change.to_start_with
+    if None not in wish.places or "inbound" not in wish.places[None].limits:
+        check_floors(now, own.inbound, f"{wish.path}restart", domains, problems)
     given = {**config.portgroups, **{name: each.after for name, each in change.defined.items() if name}}
     running = {
         name: Write(before, given[name])
@@ -59,16 +65,14 @@ def _check(wish: NetworkWish, now: NetworkNow, plugged: Sequence[tuple[Domain, N
     # A bridge of the host keeps its ports, and not all of them are of this network.
     others = [] if now.said["live"].forward == "bridge" else [name for name in now.ports if name not in guests]
     listed = [*guests.values(), *others]
-    if not listed:
-        return
-    if not wish.force_restart:
+    if now.bridge is None:
+        rule = f"the bridge of network '{now.name}' is not on this host, so that nobody knows what is plugged in there"
+        problems.add(f"{wish.path}restart", True, rule, "run the task on that host, or drop it")
+    elif listed and not wish.force_restart:
         rule = f"network '{now.name}' is in use by {enumerated(listed)}, which a restart cuts off"
         remedy = "drop it, since the limits are in force without a restart, or set force_restart=true as well"
         problems.add(f"{wish.path}restart", True, rule, remedy)
-    elif now.bridge is None:
-        rule = f"the bridge of network '{now.name}' is not on this host, so that nothing could be plugged in again"
-        problems.add(f"{wish.path}force_restart", True, rule, "run the task on that host, or drop it")
-    elif now.sorting:
+    elif listed and now.sorting:
         rule = f"network '{now.name}' has {now.sorting}, which would not be there for what is plugged in again"
         problems.add(
             f"{wish.path}force_restart", True, rule, "drop it, and restart the network while its guests are off"

@@ -17,6 +17,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRE
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
+SWITCHES = ("prune", "update_running", "restart", "force_restart")
+
 
 @dataclass(frozen=True)
 class NetworkWish:
@@ -46,7 +48,11 @@ class NetworkWish:
 def parse_networks(options: Mapping[str, Any], problems: Problems) -> list[NetworkWish]:
     """Read the options of one network, or the list of them; everything that is wrong is added to ``problems``."""
     if options["networks"] is None:
-        return [_parse_network({**options, "name": options["name"]}, problems, "")]
+        return [_parse_network(options, problems, "")]
+    for name in ("state", *SWITCHES):
+        if options[name] not in ("present", False):
+            rule = "beside networks it would be for none of them"
+            problems.add(name, options[name], rule, "write it into each of the networks that it is meant for")
     wishes = [_parse_network(each, problems, f"networks[{index}].") for index, each in enumerate(options["networks"])]
     _check_twice([wish.name for wish in wishes], "networks[{}].name", "network", problems)
     return wishes
@@ -56,15 +62,14 @@ def _parse_network(options: Mapping[str, Any], problems: Problems, path: str) ->
     places: dict[Place, Wanted] = {}
     groups = options["portgroups"] or []
     named = any(options[direction] is not None for direction in DIRECTIONS)
-    if named or options["state"] == "absent" or not (groups or options["prune"]):
+    if named or options["state"] == "absent" or not (groups or options["prune"] or options["restart"]):
         places[None] = parse_wanted(options, problems, path)
     _check_twice([group["name"] for group in groups], f"{path}portgroups[{{}}].name", "portgroup", problems)
     for index, group in enumerate(groups):
         places[group["name"]] = parse_wanted(group, problems, f"{path}portgroups[{index}].")
     if options["force_restart"] and not options["restart"]:
         problems.add(f"{path}force_restart", True, "it says how to restart", "set restart as well, or drop it")
-    switches = {name: options[name] for name in ("prune", "update_running", "restart", "force_restart")}
-    return NetworkWish(options["name"], places, path=path, **switches)
+    return NetworkWish(options["name"], places, path=path, **{name: options[name] for name in SWITCHES})
 
 
 def _check_twice(names: Sequence[str], option: str, what: str, problems: Problems) -> None:

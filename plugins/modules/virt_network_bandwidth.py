@@ -11,8 +11,8 @@ module: virt_network_bandwidth
 short_description: Limit the bandwidth of libvirt's virtual networks, while they run
 version_added: 0.1.0
 description:
-  - Sets, changes and clears what all guests of a virtual network may receive and send together, and what its
-    portgroups give to each NIC in them.
+  - Sets, changes and clears what all guests of a virtual network may receive and send together through its bridge, and
+    what its portgroups give to each NIC in them.
   - Applies to the persistent definition and to the running network, each read, compared and written on its own, and
     only where it differs. All else in the definition stays.
   - libvirt itself changes the limit of a network only when it is started anew, which cuts its guests off. This module
@@ -107,7 +107,8 @@ options:
   restart:
     description:
       - Whether to start a running network anew where libvirt would otherwise go on to believe in another limit of its
-        own (see RV(pending_restart)). Limits are in force without that.
+        own than is defined (see RV(pending_restart)). Limits are in force without that; new floors of guests may need
+        it.
       - Refused while anything is plugged into the network, unless O(force_restart=true).
     type: bool
     default: false
@@ -303,8 +304,9 @@ notes:
   elements: str
 pending_restart:
   description:
-    - The networks of which libvirt believes, until they are started anew, that they have other limits than they do.
-      Nothing needs to be done about it; O(restart) does it.
+    - The running networks of which libvirt believes, until they are started anew, that they have other limits than
+      they have or are defined with. Limits are in force all the same, but libvirt gives floors to guests by what it
+      believes. O(restart) makes it believe what is defined.
   returned: success, and failure while changing
   type: list
   elements: str
@@ -341,7 +343,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "networks": results(outcome.changes),
         "interfaces": interfaces(outcome.changes),
         "notes": outcome.notes,
-        "pending_restart": outcome.pending_restart,
+        "pending_restart": sorted(outcome.pending_restart),
         "restarted": outcome.restarted,
     }
     if module._diff:

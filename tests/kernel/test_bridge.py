@@ -8,12 +8,14 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, UNLIMITED, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel, of_network
-from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, as_it_was, difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._htb import Police
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Shape
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, bridge, carry_out, limits
 from ansible_collections.virtnet.qos.tests.kernel.limited import BRIDGE, CHECKSUMS
@@ -123,6 +125,42 @@ def test_what_libvirt_rewrites_with_another_floor_is_repaired() -> None:
     assert (now().classes[2].rate, now().classes[2].ceil) == (5_800_000, 6_000_000)
 
 
+def test_a_burst_that_is_not_wanted_any_more_is_gone() -> None:
+    """libvirt and tc then have each their own."""
+    bare = {"inbound": Limit(2500, 7000), "outbound": Limit(777)}
+    change(bare)
+    without = shown()
+    change({"inbound": Limit(2500, 7000, 64), "outbound": Limit(777, burst=1)})
+    assert shown() != without
+    change(bare)
+    assert shown() == without
+    assert now().classes[2].burst == 1600
+    assert abs((now().police or Police(0, 0)).burst - 777 * 1024) < 10
+
+
+def test_the_way_back_leaves_floors_that_came_and_went_meanwhile() -> None:
+    make(BRIDGE)
+    before = change(NEW, holds=True)
+    make("class add dev virbrq parent 1:1 classid 1:4 htb rate 300kbps ceil 7000kbps quantum 25\n")
+    carry_out(difference(now(), as_it_was(now(), before)))
+    classes = now().classes
+    assert (classes[1].rate, classes[1].ceil, classes[2]) == (1_000_000, 5_000_000, before.classes[2])
+    assert [classes[minor].rate for minor in (3, 4)] == [200_000, 300_000]
+    assert now().police == before.police
+    make("class del dev virbrq classid 1:4\n")
+    carry_out(difference(now(), as_it_was(now(), replace(before, classes={**before.classes, 9: before.classes[3]}))))
+    assert sorted(now().classes) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("beginning", ["none", "checksums", "limited"])
+def test_the_way_back_where_nothing_came(beginning: str) -> None:
+    make(BEGINNINGS[beginning])
+    at_first = shown()
+    before = change(NEW, holds=beginning == "limited")
+    carry_out(difference(now(), as_it_was(now(), before)))
+    assert shown() == at_first
+
+
 @pytest.mark.parametrize("holds", [True, False])
 def test_unlimited(holds: bool) -> None:
     """Where libvirt believes in a limit, it may put a floor below class 1:1 at any time."""
@@ -165,6 +203,7 @@ def test_a_direction_that_is_not_named_stays() -> None:
             " conform-exceed drop\n",
             {"outbound": "a policer in a filter of kind matchall"},
         ),
+        ("qdisc add dev virbrq clsact\n", {"outbound": "a qdisc clsact"}),
     ],
 )
 def test_what_is_not_libvirts(batch: str, foreign: dict[str, str]) -> None:

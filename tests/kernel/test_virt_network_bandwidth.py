@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _network_run
+from ansible_collections.virtnet.qos.plugins.module_utils import _network_apply
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, carry_out
 from ansible_collections.virtnet.qos.plugins.modules import virt_network_bandwidth
 from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, host, runner
@@ -100,7 +100,7 @@ def test_a_failure_half_way_is_undone(run: Run, monkeypatch: pytest.MonkeyPatch)
         if len(calls) == 1:
             raise TcError(12, "class htb 1:2")
 
-    monkeypatch.setattr(_network_run, "carry_out", failing)
+    monkeypatch.setattr(_network_apply, "carry_out", failing)
     result = run(inbound={"average": "80mbit"}, outbound={"average": "8mbit"})
     assert result["failed"] is True
     assert result["changed"] is False

@@ -12,13 +12,15 @@ from lxml import etree
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
-from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._htb import HtbClass
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic, read_network
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkChange,
     NetworkNow,
     diff,
     interfaces,
+    left_out,
     pending_restart,
     plan,
     results,
@@ -30,6 +32,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import (
     with_bandwidths,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Shape
 
 XML = """<network connections='2'>
   <name>prod</name>
@@ -146,11 +149,35 @@ def test_the_bridge_is_compared_with_the_kernel_and_not_with_libvirt() -> None:
 
 
 def test_what_libvirt_goes_on_to_believe() -> None:
-    change, _problems = planned(inbound={"average": "16mbit"})
+    believed = {"inbound": Limit(1000, 5000, 5120)}
+    there = replace(now(), bridge=shaped(Bridge(7), believed, True))
+    change, _problems = planned(there, inbound={"average": "16mbit"})
     assert pending_restart(change)
-    change, _problems = planned(outbound={"average": "unlimited"})
+    change, _problems = planned(there, outbound={"average": "unlimited"})
     assert not pending_restart(change)
+    # Not so where the definition says the same, or there is none: the kernel does something else.
+    other = replace(there, bridge=shaped(Bridge(7), {"inbound": Limit(2000)}, True))
+    assert pending_restart(planned(other, outbound={"average": "unlimited"})[0])
+    transient = replace(now(live=XML), bridge=other.bridge)
+    assert pending_restart(planned(transient, outbound={"average": "unlimited"})[0])
     assert not pending_restart(planned(now(config=XML), inbound={"average": "16mbit"})[0])
+
+
+def test_a_portgroup_that_is_in_one_scope_only() -> None:
+    there = now(live=XML.replace("name='db'", "name='other'"), config=XML)
+    for group, scope, missing in (("db", "defined", "while it runs"), ("other", "running", "as it is defined")):
+        change, problems = planned(there, portgroups=[{"name": group, "inbound": {"average": "8mbit"}}])
+        assert problems == []
+        assert {name: list(getattr(change, name)) for name in ("defined", "running")} == {
+            "defined": [],
+            "running": [],
+            scope: [group],
+        }
+        (wish,) = parse_networks(options(name="prod", portgroups=[{"name": group, "state": "present"}]), Problems())
+        (told,) = left_out(wish, there, SCOPES)
+        assert told.startswith(f"Network 'prod' has no portgroup '{group}' {missing}")
+    (wish,) = parse_networks(options(name="prod", portgroups=[{"name": "db", "state": "absent"}]), Problems())
+    assert left_out(wish, there, SCOPES) == []
 
 
 def test_prune_clears_the_portgroups_that_are_not_listed() -> None:
@@ -198,6 +225,11 @@ def test_running_guests_get_what_their_portgroup_gives_by_now() -> None:
             "inbound: libvirt does not limit a network with forward mode private; limit the NICs of guests instead",
         ),
         (
+            XML.replace("mode='route'/>", "mode='bridge'/><virtualport type='openvswitch'/>"),
+            {"inbound": {"average": "16mbit"}},
+            "inbound: libvirt does not limit a network on an Open vSwitch bridge; limit the NICs of guests instead",
+        ),
+        (
             XML.replace("mode='route'", "mode='hostdev'"),
             {"portgroups": [{"name": "db", "outbound": {"average": "8mbit"}}]},
             "portgroups[0].outbound: libvirt does not limit a portgroup of a network with forward mode hostdev",
@@ -243,6 +275,33 @@ def test_what_guests_are_guaranteed_has_to_fit(average: str, fits: bool) -> None
     assert bool(problems) != fits
     if problems:
         assert f"inbound '{average}': guests on network 'prod' are guaranteed more than that: {MAC} of" in problems[0]
+
+
+def test_the_floors_of_one_guest_that_is_off_have_to_fit_together() -> None:
+    both = guest(shown=Bandwidth(Limit(floor=1000))).nics["config"] * 2
+    nics = tuple(replace(nic, mac=f"52:54:00:00:00:0{number}") for number, nic in enumerate(both))
+    for average, fits in (("12mbit", False), ("16mbit", True)):
+        off = [Domain(name, name, {"config": nics}) for name in ("one", "two")]  # which may run in turn
+        assert bool(planned(domains=tuple(off), inbound={"average": average})[1]) != fits
+
+
+def test_the_repair_of_what_guests_without_a_floor_share_is_seen_in_the_diff() -> None:
+    wanted = {"inbound": Limit(1000, 5000, 5120)}
+    floor = HtbClass(1, 2_000_000, 5_000_000, 1600, 1600, 85)
+    made = shaped(replace(Bridge(7, root=True), classes={3: floor}), wanted, True)
+    spoilt = replace(made, classes={**made.classes, 2: replace(made.classes[2], rate=1_000_000)})
+    limits = Limits(sent=Shape(1_000_000, 5_000_000, 5120 * 1024))
+    there = replace(now(), bridge=spoilt, limits=limits)
+    change, _problems = planned(there, inbound={"average": "8mbit", "peak": "40mbit", "burst": "5MiB"})
+    both = diff([change])
+    assert (both["before"].count("rest: 8mbit"), both["after"].count("rest: 24mbit")) == (1, 1)
+
+
+def test_beside_a_list_there_is_nothing_for_one() -> None:
+    problems = Problems()
+    given = options(networks=[{"name": "a", "state": "absent"}], prune=True, restart=True, state="absent")
+    parse_networks(given, problems)
+    assert [problem.split(": ")[0] for problem in problems.found] == ["state 'absent'", "prune True", "restart True"]
 
 
 def test_what_is_wrong_with_the_list() -> None:

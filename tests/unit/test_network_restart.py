@@ -46,7 +46,10 @@ def test_only_where_libvirt_believes_something_else() -> None:
     # What was changed earlier, while it ran, counts as well.
     assert planned(now(live=XML.replace("'1000'", "'999'"), config=XML), **SAME)[0].restarts
     assert not planned(now(config=XML), **OTHER)[0].restarts  # it does not run
-    assert not planned(now(live=XML), **OTHER)[0].restarts  # it has no definition to be started from
+    change, (problem,) = planned(now(live=XML), **OTHER)
+    assert not change.restarts
+    assert problem.startswith("restart True: network 'prod' is transient, and is gone when it is stopped; drop it")
+    assert planned(now(live=XML.replace("'1000'", "'999'"), config=XML))[0].restarts  # nothing else is asked for
 
 
 def test_what_is_plugged_in_is_cut_off_only_where_that_is_said() -> None:
@@ -65,13 +68,23 @@ def test_what_is_plugged_in_is_cut_off_only_where_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("there", "sentence"),
     [
-        ({"bridge": None}, "the bridge of network 'prod' is not on this host"),
-        ({"sorting": "VLANs"}, "network 'prod' has VLANs, which would not be there for what is plugged in again"),
+        ({"bridge": None}, "restart True: the bridge of network 'prod' is not on this host"),
+        (
+            {"sorting": "VLANs"},
+            "force_restart True: network 'prod' has VLANs, which would not be there for what is plugged in again",
+        ),
     ],
 )
 def test_what_could_not_be_plugged_in_again(there: dict[str, Any], sentence: str) -> None:
     _change, (problem,) = planned(replace(now(), **there), guest(), force_restart=True, **OTHER)
-    assert problem.startswith(f"force_restart True: {sentence}")
+    assert problem.startswith(sentence)
+
+
+def test_floors_that_would_not_fit_after_it() -> None:
+    promised = guest(shown=Bandwidth(Limit(floor=1000)))
+    there = now(live=XML, config=XML.replace("'1000' peak='5000' burst='5120'", "'500'"))
+    _change, (problem,) = planned(there, promised, force_restart=True)
+    assert problem.startswith("restart '4mbit': guests on network 'prod' are guaranteed more than that")
 
 
 def test_running_nics_have_what_their_portgroup_gives_after_it() -> None:

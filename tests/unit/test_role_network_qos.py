@@ -25,6 +25,7 @@ PROFILES = {
     "silver": {"inbound": {"average": "4mbit"}},
     "firm": {"inbound": {"average": "8mbit", "floor": "1mbit"}},
 }
+NEVER = {"restart": False, "force_restart": False}
 ONE = {"inbound": {"average": "1mbit", "burst": "1MiB"}}
 # A running guest on a running network.
 NODE = """<node>
@@ -67,8 +68,9 @@ def test_all_networks_are_one_task(role: Role) -> None:
             "portgroups": [{"name": "web", **PROFILES["silver"]}],
             "prune": True,
             "update_running": True,
+            **NEVER,
         },
-        {"name": "spare", "state": "absent", "prune": False, "update_running": False},
+        {"name": "spare", "state": "absent", "prune": False, "update_running": False, **NEVER},
     ]
     changed = [(each["name"], each["portgroup"], each["scopes"], each["after"]) for each in answer["networks"]]
     unlimited = {"inbound": {"average": "unlimited"}}

@@ -106,6 +106,8 @@ def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
     run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refusing(_self: Host, domain: Domain, nic: Nic) -> None:
+        if domain.name == "two":
+            guests[1].destroy()
         raise HostError(f"Plugging NIC {nic} of domain '{domain.name}' anew failed: no.", gone=domain.name == "two")
 
     monkeypatch.setattr(Host, "renew", refusing)
@@ -114,8 +116,7 @@ def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
         gold = [{"name": "gold", "outbound": {"average": "8mbit"}}]
         result = run(name="capped", portgroups=gold, update_running=True, affect=["live"])
     finally:
-        for guest in guests:
-            guest.destroy()
+        guests[0].destroy()
     assert result["msg"] == "Plugging NIC 52:54:00:00:09:00 (testnet0, network) of domain 'one' anew failed: no."
     (note,) = result["notes"]
     assert "of domain 'two' anew failed" in note
@@ -138,8 +139,17 @@ def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
         ({"name": "off", "state": "absent", "uri": "qemu:///session"}, "only in its system daemon, not in a session"),
         ({"networks": [], "name": "off"}, "parameters are mutually exclusive"),
         (
+            {
+                "networks": [
+                    {"name": "off", "state": "absent"},
+                    {"name": "81ff0d90-c91e-6742-64da-4a736edb9a9b", "outbound": {"average": "8mbit"}},
+                ]
+            },
+            "networks[1].name '81ff0d90-c91e-6742-64da-4a736edb9a9b': this is the same network as another in the list",
+        ),
+        (
             {"name": "off", "state": "absent", "restart": True, "affect": ["config"]},
-            "restart True: a restart makes the running network what is defined, and affect leaves one of the two alone; ",
+            "restart True: a restart makes the running network what is defined, and affect leaves one of the two alone",
         ),
     ],
 )

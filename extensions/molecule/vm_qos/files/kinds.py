@@ -55,6 +55,9 @@ if NETWORK > 8000:
     tell("<inbound average='2000' peak='3000' burst='256'/>" in defined, "the definition of the network")
     shown = classes(grouped)
     tell("rate 640Kbit" in shown, "what the portgroup gives:", shown.strip())
+    # libvirt 12.4 and later would leave it.
+    shown = received(grouped)
+    tell("police" not in shown, "what the portgroup gives no more:", shown.strip())
     shown = received("virbr-kinds")
     tell("rate 12Mbit" in shown, "what guests send:", *shown.split("\n")[-3:])
 
