@@ -35,6 +35,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import 
     sentence,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_networks import Networks
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_parameters import set_interface_parameters
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     Domain,
     DomainXml,
@@ -271,7 +272,7 @@ class Host:
         return from_parameters(domain.interfaceParameters(mac, _flag(scope)))
 
     def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
-        domain.setInterfaceParameters(mac, to_parameters(bandwidth, directions), _flag(scope))
+        set_interface_parameters(domain, mac, to_parameters(bandwidth, directions), _flag(scope))
 
     def renew(self, domain: Domain, nic: Nic) -> None:
         """Give the NIC of a running guest, which has no bandwidth of its own, what its portgroup gives by now."""
@@ -328,8 +329,8 @@ class Host:
     def _apply(self, change: Change, lenient: bool) -> None:
         """Write both scopes of a NIC, or neither.
 
-        libvirt-python cannot write both in one call: it reads the parameters first with the same flags, and reading
-        refuses both. The definition comes first, because taking it back touches no traffic.
+        Each by itself, since often only one of them differs. The definition comes first, because taking it back
+        touches no traffic.
         """
         of = f"Domain '{change.domain}', NIC {change.nic}"
         try:

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _libvirt_host
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
 from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, four_ways, host, refused, runner, state
@@ -223,8 +224,8 @@ def test_no_call_too_many(run: Run, connection: Any, monkeypatch: pytest.MonkeyP
     """What 1000 NICs cost is what libvirt is asked: each scope of each domain once, and once more where it changed."""
     counted: collections.Counter[str] = collections.Counter()
 
-    def counting(name: str) -> Callable[..., Any]:
-        method = getattr(libvirt.virDomain, name)
+    def counting(where: Any, name: str) -> Callable[..., Any]:
+        method = getattr(where, name)
 
         def called(*arguments: Any) -> Any:
             counted[name] += 1
@@ -233,19 +234,19 @@ def test_no_call_too_many(run: Run, connection: Any, monkeypatch: pytest.MonkeyP
         return called
 
     asked = ("XMLDesc", "interfaceParameters", "setInterfaceParameters", "isActive", "isPersistent", "jobStats")
-    for name in asked:
-        monkeypatch.setattr(libvirt.virDomain, name, counting(name))
+    for where, name in (*((libvirt.virDomain, name) for name in asked), (_libvirt_host, "set_interface_parameters")):
+        monkeypatch.setattr(where, name, counting(where, name))
     domains = {"domain": ["cold", "web"]}
     # Both NICs of cold, which is off, and of web, which runs: three scopes are read, and read back. libvirt is asked
     # for what the NIC of a network has of its own once the running guest shows a limit, be it the portgroup's.
     run(policies=[{"match": domains, **SMALL}])
-    assert counted == {"XMLDesc": 6, "interfaceParameters": 1, "setInterfaceParameters": 6, "jobStats": 2}
+    assert counted == {"XMLDesc": 6, "interfaceParameters": 1, "set_interface_parameters": 6, "jobStats": 2}
     counted.clear()
     run(policies=[{"match": domains, **SMALL}])
     assert counted == {"XMLDesc": 3, "interfaceParameters": 1}
     counted.clear()
     run(policies=[{"match": domains, **LARGE}], affect=["config"])
-    assert counted == {"XMLDesc": 4, "setInterfaceParameters": 4, "jobStats": 2}
+    assert counted == {"XMLDesc": 4, "set_interface_parameters": 4, "jobStats": 2}
 
 
 GOOD = {"match": {"domain": "web"}, **SMALL}
