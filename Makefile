@@ -22,7 +22,7 @@ demo: venv ## Limit a real guest and a real uplink on a real host, and show decl
 demo-down: ## Take the demo's host down
 	@$(PYTHON) tests/lab/host.py down demo
 
-test: venv ## Run everything that has to pass: all layers below but vm_qos_trixie
+test: venv ## Run everything that has to pass: all layers below but those that are only by hand
 	@$(VENV)/bin/python tests/checks/run.py
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, changelog and licence checks
@@ -33,9 +33,9 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
-vm_qos_bookworm: venv ## Policies over guests that come and go, a daemon that hangs and one that asks for a password, on Debian 12
+vm_qos_bookworm: venv ## Policies over guests that come and go, networks under traffic, a daemon that hangs or asks for a password, on Debian 12
 vm_qos_trixie: venv ## The same on Debian 13; only by hand
-vm_qos_forky: venv ## The same on testing
+vm_qos_forky: venv ## The same on testing; only by hand
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
