@@ -8,13 +8,14 @@ set -eu
 
 limits() {
     tc class show dev virbr-lab-a | grep 'class htb' | sort
-    tc filter show dev virbr-lab-a parent ffff: | grep -o 'rate .* burst [^ ]*'
+    tc filter show dev virbr-lab-a parent ffff: | sed -n 's/.*\(rate .* burst [^ ]*\).*/\1/p'
 }
 
 limits > /run/limits
 running=$(virsh list --name | sed -n 's/..*/destroy &;/p')
 virsh --quiet "$running net-destroy lab-a; net-start lab-a"
 limits | diff /run/limits -
+cat /run/limits
 virsh dumpxml --inactive guest1 |
     sed -e '/<uuid>/d' -e 's/guest1/guest2/' -e 's/\(4c:0[ab]:\|10\.77\.[12]\.\)10/\120/g' > /run/guest2.xml
 virsh --quiet 'define /run/guest2.xml; start guest1; start guest2'
