@@ -46,6 +46,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import (
     NEWTFILTER,
     ROOT,
     Message,
+    attributes,
     tc_body,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import ALL_FRAMES, has_rule, policer_of
@@ -53,6 +54,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import ALL_
 HANDLE = 1 << 16  # 1:, of the root qdisc
 NETWORK, REST = 1, 2  # the minors of libvirt's classes
 INGRESS_HANDLE = 0xFFFF << 16
+INGRESS_BLOCK = 13  # linux/rtnetlink.h: TCA_INGRESS_BLOCK
 KILO = 1000  # bytes/s in libvirt's unit of a rate
 # A network that has had a limit since its start may get guests with floors at any time, whose classes libvirt puts
 # below 1:1. So where it is unlimited meanwhile, the classes stay, with the highest rate there is.
@@ -87,6 +89,12 @@ class Bridge:
         """The classes of NICs that are guaranteed something, by minor."""
         return {minor: each for minor, each in self.classes.items() if each.parent == NETWORK and minor != REST}
 
+    @property
+    def others(self) -> dict[int, HtbClass]:
+        """The classes that are somebody else's, by minor."""
+        ours = {NETWORK, REST, *self.floors}
+        return {minor: each for minor, each in self.classes.items() if minor not in ours}
+
 
 class Request(NamedTuple):
     """What is asked of the kernel: what it is about, the number of the message, its flags and its body."""
@@ -112,7 +120,8 @@ def shaped(bridge: Bridge, wanted: Mapping[str, Limit], holds: bool) -> Bridge:
 
 def _inbound(bridge: Bridge, limit: Limit, holds: bool) -> Bridge:
     if limit.unlimited and not holds and not bridge.floors:
-        return replace(bridge, root=bridge.root and bridge.filtered, classes={})
+        ours = bool(bridge.classes) and not (bridge.filtered or bridge.others)
+        return replace(bridge, root=bridge.root and not ours, classes=bridge.others)
     limit = WIDEST if limit.unlimited else limit
     average, cap = limit.average * KILO, limit.cap * KILO
     promised = sum(each.rate for each in bridge.floors.values())
@@ -123,7 +132,8 @@ def _inbound(bridge: Bridge, limit: Limit, holds: bool) -> Bridge:
     burst = min(limit.burst * BURSTS.step, longest_burst(rest)) or _burst(rest)  # as tc chooses one
     classes[REST] = HtbClass(NETWORK, rest, cap, burst, _burst(cap), quantum)
     classes.update((minor, replace(each, ceil=cap, ceil_burst=_burst(cap))) for minor, each in bridge.floors.items())
-    return replace(bridge, root=True, classes={minor: _kept(bridge, minor, each) for minor, each in classes.items()})
+    kept = {minor: _kept(bridge, minor, each) for minor, each in classes.items()}
+    return replace(bridge, root=True, classes={**bridge.others, **kept})
 
 
 def _kept(bridge: Bridge, minor: int, wanted: HtbClass) -> HtbClass:
@@ -140,7 +150,7 @@ def _burst(rate: int) -> int:
 
 def _outbound(bridge: Bridge, limit: Limit) -> Bridge:
     if limit.unlimited:
-        return replace(bridge, police=None, ingress=bridge.ingress and bridge.shared)
+        return replace(bridge, police=None, ingress=bridge.ingress and (bridge.shared or bridge.police is None))
     rate = limit.average * KILO
     # Without a burst, that of a second (virNetDevBandwidthSet).
     burst = min((limit.burst or min(limit.average, BURSTS.largest)) * BURSTS.step, longest_burst(rate))
@@ -151,10 +161,18 @@ def _outbound(bridge: Bridge, limit: Limit) -> Bridge:
 
 def as_it_was(now: Bridge, before: Bridge) -> Bridge:
     """Return the bridge as it was before, but for the classes of guests with floors that came or went since."""
-    kept = {minor: each for minor, each in before.classes.items() if minor not in before.floors}
-    root = before.root or bool(now.floors)
-    classes = {**kept, **now.floors} if before.root else now.classes if root else {}
-    return replace(now, root=root, classes=classes, ingress=before.ingress or now.shared, police=before.police)
+    restored = replace(now, ingress=before.ingress or now.shared, police=before.police)
+    if NETWORK not in before.classes or REST not in before.classes:
+        classes = now.classes if now.floors else now.others
+        return replace(restored, root=before.root or bool(classes), classes=classes)
+    network, rest = before.classes[NETWORK], before.classes[REST]
+    if now.floors.keys() != before.floors.keys():
+        promised = sum(each.rate for each in now.floors.values())
+        rest = replace(rest, rate=max(network.ceil - promised, KILO) if promised else network.rate)
+    floors = {
+        minor: replace(each, ceil=network.ceil, ceil_burst=network.ceil_burst) for minor, each in now.floors.items()
+    }
+    return replace(restored, root=True, classes={**now.others, **floors, NETWORK: network, REST: rest})
 
 
 def difference(now: Bridge, target: Bridge) -> list[Request]:
@@ -203,6 +221,22 @@ def _ingress(now: Bridge, target: Bridge) -> Iterator[Request]:
         yield Request("qdisc ingress", DELQDISC, 0, tc_body(index, parent=INGRESS, handle=INGRESS_HANDLE))
 
 
+def in_detail(bridge: Bridge, other: Bridge) -> dict[str, dict[str, str]]:
+    """Return what of a bridge is not as it is in another one, by direction, in the words of tc(8)."""
+    classes, found = bridge.classes, {}
+    for minor in sorted({*classes, *other.classes}):
+        if classes.get(minor) != other.classes.get(minor):
+            each = classes.get(minor)
+            said = f"rate {each.rate * 8}bit ceil {each.ceil * 8}bit burst {each.burst}B" if each else "none"
+            found[f"class 1:{minor:x}"] = said
+    inbound = {"inbound": found} if found else {}
+    if bridge.police == other.police:
+        return inbound
+    police = bridge.police
+    said = f"rate {police.rate * 8}bit burst {police.burst}B" if police else "none"
+    return {**inbound, "outbound": {"policer": said}}
+
+
 def bridge_of(
     index: int,
     qdiscs: Iterable[Message],
@@ -223,6 +257,8 @@ def bridge_of(
     clsact = entry is not None and kind_of(entry) != "ingress"
     if clsact:
         foreign.setdefault("outbound", "a qdisc clsact")
+    elif entry is not None and INGRESS_BLOCK in attributes(entry.data):
+        foreign["outbound"] = "a qdisc ingress with filters that it shares with others"
     # A u32 filter comes with its tables, which have no keys.
     others = [each for each in received if has_rule(each) and not (found and each is found[0])]
     return Bridge(

@@ -303,12 +303,15 @@ class Host:
         with explained(f"{stands}, until the guest or libvirt's daemon is restarted: asking for one"):
             handle = self._connection.lookupByUUIDString(domain.uuid)
             direction = "outbound" if nic.shown.inbound.unlimited else "inbound"
-            other = Limit(nic.shown[direction].average + 1 if nic.shown[direction].average else RATES.largest)
+            average = nic.shown[direction].average
+            other = Limit(average + 1 if 0 < average < RATES.largest else RATES.largest - (average == RATES.largest))
             self._update(handle, nic.mac, replace(nic.shown, **{direction: other}))
         stands = f"NIC {nic} of domain '{domain.name}' has a new port, and a limit that is one step off"
         with explained(f"{stands}, until it is set again (virt_iface_bandwidth, virsh domiftune): setting it"):
             if nic.own.unlimited:
                 self._renew(handle, nic.mac)
+            elif nic.own[direction].average > RATES.largest:  # a definition can say more than a call
+                self._update(handle, nic.mac, nic.own)
             else:
                 self._set(handle, nic.mac, "live", nic.own, [direction])
 

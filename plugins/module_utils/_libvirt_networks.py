@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import enumerated
@@ -94,27 +93,25 @@ class Networks:
         with explained(f"Stopping network '{name}'"):
             self._lookup(name).destroy()
 
-    def start(self, name: str, xml: Mapping[str, str]) -> None:
+    def start(self, name: str, before: str) -> None:
         """Start a network that was stopped as it is defined now.
 
-        Where that fails it is started as it was, which ``xml`` says by scope. Raises `HostError`, whose ``stands``
-        tells that it is down, where it could not be started in either way.
+        Where that fails, it is defined and started as it was ``before``. Raises `HostError`, whose ``stands`` tells
+        that it is down, where it could not be started in either way.
         """
-        handle = self._lookup(name)
         try:
             with explained(f"Starting network '{name}'"):
-                handle.create()
+                self._lookup(name).create()
         except HostError as refused:
             try:
-                self.define(name, xml["live"])
-                handle.create()
-                self.define(name, xml["config"])
-            except (HostError, libvirt.libvirtError) as error:
-                told = f"{refused} Starting it as it was failed, too: {error}. It is down, and its guests are cut off"
-                raise HostError(f"{told}; mend it and start it (virsh net-start)", True) from error
-            raise HostError(
-                f"{refused} It was started as it was before, with its guests cut off meanwhile"
-            ) from refused
+                self.define(name, before)
+                with explained("Starting it as it was"):
+                    self._lookup(name).create()
+            except HostError as error:
+                told = f"{refused} {error} It is down, and its guests are cut off"
+                raise HostError(f"{told}; mend it and start it (virsh net-start).", True) from error
+            told = f"{refused} It was started as it was before, with its guests cut off meanwhile."
+            raise HostError(told) from refused
 
     def find(self, name: str) -> Network | None:
         """Return one as it is running (what a NIC is plugged into); None where there is none."""

@@ -103,6 +103,7 @@ def _apply(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[st
         for domain, _nic in change.restart or ():
             host.check_idle(domain)
         if change.defined:
+            _check_definition(host, now)
             undo.append(("the persistent definition", partial(networks.define, now.name, now.xml["config"])))
             after = {place: write.after for place, write in change.defined.items()}
             networks.define(now.name, with_bandwidths(now.xml["config"], after))
@@ -122,6 +123,12 @@ def _apply(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[st
         undone = undone or ("" if down else "Nothing of this network has changed.")
         raise HostError(f"Network '{now.name}': {str(error).rstrip('.')}. {undone}".strip(), stands or down) from error
     return _plug_nics(host, ((each.domain, each.nic) for each in change.renewals), host.renew)
+
+
+def _check_definition(host: Host, now: NetworkNow) -> None:
+    """Refuse to overwrite what came since it was read, such as an address of DHCP."""
+    if host.networks.texts(now.name).get("config") != now.xml["config"]:
+        raise HostError("somebody else changed its definition meanwhile; run again")
 
 
 def _to(change: NetworkChange) -> Callable[[Bridge], Bridge]:
@@ -149,7 +156,7 @@ def _restart(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[
     began, refused = time.monotonic(), None
     host.networks.stop(now.name)
     try:
-        host.networks.start(now.name, now.xml)
+        host.networks.start(now.name, now.xml["live"])
     except HostError as failure:
         if failure.stands:
             raise
@@ -159,22 +166,26 @@ def _restart(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[
     if there and now.said["live"].forward != "bridge":  # that one is the host's, and stayed
         off = time.monotonic() - began
         notes.append(f"Network '{now.name}' was started anew; what is plugged into it was cut off for {off:.2f} s.")
-    # Guests may have come and gone meanwhile.
-    nics = [
-        (domain, nic) for domain in host.domains(("live",)) for nic in domain.nics["live"] if nic.network == now.name
-    ]
-    missing += plug(again, {nic.target: {} for _domain, nic in nics if nic.target and nic.target not in there})
-    failed = _plug_nics(host, nics, host.plug_again)
+    failed = {}
     try:
+        # Guests may have come and gone meanwhile.
+        live = host.domains(("live",))
+        nics = [(domain, nic) for domain in live for nic in domain.nics.get("live", ()) if nic.network == now.name]
+        missing += plug(again, {nic.target: {} for _domain, nic in nics if nic.target and nic.target not in there})
+        failed = _plug_nics(host, nics, host.plug_again)
+        if refused:
+            host.networks.define(now.name, now.xml["config"])
         # libvirt made its classes as it does, and then those of floors beside them.
         _bring(again, partial(as_it_was, before=now.bridge) if refused and now.bridge else _to(change))
     except (HostError, TcError, OSError) as error:
-        missing.append(f"limits of {again}: {error}")
+        missing.append(str(error))
     if missing:
         told = f"Network '{now.name}' was started anew, and not everything is as it was before: {'; '.join(missing)}"
         failed["", ""] = HostError(f"{told}. See what is missing (bridge link, tc class), and run again.", stands=True)
     if refused:
-        raise HostError(" ".join(map(str, (refused, *failed.values()))), stands=bool(failed))
+        notes += [str(each) for each in failed.values() if each.gone]
+        lost = [each for each in failed.values() if not each.gone]
+        raise HostError(" ".join(map(str, (refused, *lost))), stands=bool(lost))
     return failed
 
 

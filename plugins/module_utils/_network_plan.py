@@ -22,7 +22,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Write, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import limit_text
-from ansible_collections.virtnet.qos.plugins.module_utils._bridge import KILO, REST, Bridge, difference, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, difference, in_detail, shaped
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
@@ -246,12 +246,10 @@ def _bridge_sides(change: NetworkChange) -> dict[str, Any]:
         for name, enforced in (("inbound", now.limits.sent), ("outbound", now.limits.received))
     }
     after = {name: limit.text() for name, limit in change.wanted.items() if limit.text() != before[name]}
-    if after:
+    if after or not (now.bridge and change.bridge):
         return {"before": {name: before[name] for name in after}, "after": after}
-    # Only what guests without a floor share differs, such as where libvirt rewrote that.
-    rest = [each.classes[REST].rate // KILO for each in (now.bridge, change.bridge) if each and REST in each.classes]
-    texts = [{"inbound": {**before["inbound"], "rest": RATE.format(rate, RATES)}} for rate in rest]
-    return dict(zip(("before", "after"), texts))
+    # What differs the limit does not tell, such as what guests without a floor share, which libvirt rewrites.
+    return {"before": in_detail(now.bridge, change.bridge), "after": in_detail(change.bridge, now.bridge)}
 
 
 def interfaces(changes: Sequence[NetworkChange]) -> list[dict[str, Any]]:

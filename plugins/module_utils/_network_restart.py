@@ -72,7 +72,7 @@ def _check(wish: NetworkWish, now: NetworkNow, plugged: Sequence[tuple[Domain, N
         rule = f"network '{now.name}' is in use by {enumerated(listed)}, which a restart cuts off"
         remedy = "drop it, since the limits are in force without a restart, or set force_restart=true as well"
         problems.add(f"{wish.path}restart", True, rule, remedy)
-    elif listed and now.sorting:
+    elif listed and now.sorting and now.said["live"].forward != "bridge":
         rule = f"network '{now.name}' has {now.sorting}, which would not be there for what is plugged in again"
         problems.add(
             f"{wish.path}force_restart", True, rule, "drop it, and restart the network while its guests are off"

@@ -114,7 +114,7 @@ options:
     default: false
   force_restart:
     description:
-      - Whether O(restart) may cut off what is plugged into the network, for about a second. All of it is plugged in
+      - Whether O(restart) may cut off what is plugged into the network, for some seconds. All of it is plugged in
         again afterwards, with its limits, and no guest needs a restart. Running NICs then have what their portgroup
         gives by now, whatever O(update_running) says.
     type: bool
@@ -259,7 +259,8 @@ networks:
         - config
     before:
       description:
-        - What it had, for the directions that changed. Of a running network itself, what the kernel did.
+        - What it had, for the directions that changed. Of a running network itself, what the kernel did; where its
+          limit is the same, the classes, such as C(class 1:2), and the policer that differ.
       type: dict
       sample:
         inbound:
@@ -306,7 +307,7 @@ pending_restart:
   description:
     - The running networks of which libvirt believes, until they are started anew, that they have other limits than
       they have or are defined with. Limits are in force all the same, but libvirt gives floors to guests by what it
-      believes. O(restart) makes it believe what is defined.
+      believes. O(restart) makes it believe what is defined, where it believes something else.
   returned: success, and failure while changing
   type: list
   elements: str

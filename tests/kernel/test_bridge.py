@@ -144,12 +144,30 @@ def test_the_way_back_leaves_floors_that_came_and_went_meanwhile() -> None:
     make("class add dev virbrq parent 1:1 classid 1:4 htb rate 300kbps ceil 7000kbps quantum 25\n")
     carry_out(difference(now(), as_it_was(now(), before)))
     classes = now().classes
-    assert (classes[1].rate, classes[1].ceil, classes[2]) == (1_000_000, 5_000_000, before.classes[2])
+    assert (classes[1].rate, classes[2].rate) == (1_000_000, 4_500_000)
     assert [classes[minor].rate for minor in (3, 4)] == [200_000, 300_000]
+    assert {each.ceil for each in classes.values()} == {5_000_000}
     assert now().police == before.police
     make("class del dev virbrq classid 1:4\n")
     carry_out(difference(now(), as_it_was(now(), replace(before, classes={**before.classes, 9: before.classes[3]}))))
     assert sorted(now().classes) == [1, 2, 3]
+    assert now().classes[2].rate == 4_800_000
+
+
+def test_classes_of_somebody_else_stay() -> None:
+    make(FLOORLESS + "class add dev virbrq parent 1: classid 1:20 htb rate 100kbps\n")
+    theirs = [line for line in shown() if "1:20" in line]
+    change({"inbound": Limit(3000)}, holds=True)
+    change({"inbound": UNLIMITED})
+    assert [line for line in shown() if "1:20" in line] == theirs
+    assert sorted(now().classes) == [0x20]
+
+
+def test_what_limits_nothing_is_left_alone() -> None:
+    make("qdisc add dev virbrq root handle 1: htb default 2\nqdisc add dev virbrq ingress\n")
+    at_first = shown()
+    change(dict.fromkeys(("inbound", "outbound"), UNLIMITED))
+    assert shown() == at_first
 
 
 @pytest.mark.parametrize("beginning", ["none", "checksums", "limited"])
