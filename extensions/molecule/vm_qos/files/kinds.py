@@ -67,7 +67,7 @@ tell("<link state='down'/>" in nics[2] and "<filterref filter='kinds'/>" in nics
 tell("<link state='down'/>" not in nics[0] + nics[1], "the other links are up")
 # What is left of the XML without bandwidths is what it was at the start; a NIC that is plugged anew has another port.
 bare = re.sub(r"\n\s*<bandwidth>.*?</bandwidth>| portid='[^']*'", "", xml, flags=re.DOTALL)
-first = Path("/root/kinds.xml")
+first = Path("/run/kinds.xml")
 if first.exists():
     tell(first.read_text() == bare, "all else stays")
 else:

@@ -31,11 +31,11 @@ XML
 virsh --quiet 'net-define network; net-start kinds; nwfilter-define filter; define guest; start --paused kinds'
 # Not every host has a client. What is printed is where to find libvirt.
 if command -v ssh > /dev/null; then
-    ssh-keygen -q -t ed25519 -N '' -f /root/kinds.key
-    mkdir -p /root/.ssh
-    chmod 700 /root/.ssh
-    cat /root/kinds.key.pub >> /root/.ssh/authorized_keys
-    echo 'qemu+ssh://root@localhost/system?keyfile=/root/kinds.key&no_verify=1'
+    ssh-keygen -q -t ed25519 -N '' -f /run/kinds.key
+    mkdir -p ~/.ssh
+    chmod 700 ~/.ssh
+    cat /run/kinds.key.pub >> ~/.ssh/authorized_keys
+    echo 'qemu+ssh://root@localhost/system?keyfile=/run/kinds.key&no_verify=1'
 else
     echo qemu:///system
 fi
