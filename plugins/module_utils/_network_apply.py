@@ -27,6 +27,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkNow,
     Renewal,
     pending_restart,
+    plugged_into,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import (
     portgroup_xml,
@@ -82,7 +83,7 @@ def apply_all(host: Host, outcome: Outcome) -> None:
             outcome.failures += [each for each in failed.values() if not each.gone]
             renewed = [each for each in change.renewals if _key(each.domain, each.nic) not in failed]
             made.append(replace(change, renewals=renewed))
-            outcome.failures += map(HostError, _not_renewed(host, renewed))
+            outcome.failures += map(HostError, [*_take_policers(host, renewed), *_not_renewed(host, renewed)])
         outcome.pending_restart.discard(name)
         try:
             now = read(host, name)
@@ -116,7 +117,7 @@ def _apply(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[st
         if change.bridge and now.bridge:
             device = now.said["live"].bridge or ""
             undo.append((f"bridge {device}", partial(_bring, device, partial(as_it_was, before=now.bridge))))
-            _bring(device, _to(change))
+            _bring(device, _reshaping(change))
     except (HostError, TcError, OSError) as error:
         down = isinstance(error, HostError) and error.stands
         undone, stands = _take_back(undo)
@@ -131,7 +132,7 @@ def _check_definition(host: Host, now: NetworkNow) -> None:
         raise HostError("somebody else changed its definition meanwhile; run again")
 
 
-def _to(change: NetworkChange) -> Callable[[Bridge], Bridge]:
+def _reshaping(change: NetworkChange) -> Callable[[Bridge], Bridge]:
     """Return what makes of a bridge, as it is found, what it is to be."""
     holds = change.to_start_with if change.restarts else change.now.said["live"].bandwidth
     return partial(shaped, wanted=change.wanted, holds=bool(holds.inbound.average))
@@ -169,14 +170,13 @@ def _restart(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[
     failed = {}
     try:
         # Guests may have come and gone meanwhile.
-        live = host.domains(("live",))
-        nics = [(domain, nic) for domain in live for nic in domain.nics.get("live", ()) if nic.network == now.name]
+        nics = plugged_into(now.name, host.domains(("live",)))
         missing += plug(again, {nic.target: {} for _domain, nic in nics if nic.target and nic.target not in there})
         failed = _plug_nics(host, nics, host.plug_again)
         if refused:
             host.networks.define(now.name, now.xml["config"])
         # libvirt made its classes as it does, and then those of floors beside them.
-        _bring(again, partial(as_it_was, before=now.bridge) if refused and now.bridge else _to(change))
+        _bring(again, partial(as_it_was, before=now.bridge) if refused and now.bridge else _reshaping(change))
     except (HostError, TcError, OSError) as error:
         missing.append(str(error))
     if missing:
@@ -230,10 +230,28 @@ def _unmet(change: NetworkChange, now: NetworkNow) -> list[str]:
             if own != write.after:
                 what = "its own limit" if place is None else f"portgroup '{place}'"
                 found.append(f"network '{now.name}': {what} reads back differently ({scope})")
-    if change.bridge and now.bridge and difference(now.bridge, _to(change)(now.bridge)):
+    if change.bridge and now.bridge and difference(now.bridge, _reshaping(change)(now.bridge)):
         found.append(f"network '{now.name}': bridge {now.said['live'].bridge} reads back differently")
     why = "libvirt ignored it, or somebody else changed it meanwhile; run again."
     return [f"{text}: {why}" for text in found]
+
+
+def _take_policers(host: Host, renewals: Iterable[Renewal]) -> list[str]:
+    """Take the policers away that libvirt 12.4 and later leave where only what a NIC sends is not limited any more.
+
+    Return a sentence for each that stays.
+    """
+    found = []
+    for each in renewals:
+        lost = each.nic.shown.outbound.average and not each.after.outbound.average
+        if lost and host.here and each.nic.target and each.nic.policed == "outbound":
+            try:
+                _bring(each.nic.target, partial(shaped, wanted={"outbound": UNLIMITED}, holds=False))
+            except (HostError, TcError, OSError) as error:
+                if host.runs(each.domain):
+                    stays = f"{each.nic.target} may go on to limit what its guest sends: {error}"
+                    found.append(f"{stays}; take that away (tc qdisc del dev {each.nic.target} ingress).")
+    return found
 
 
 def _not_renewed(host: Host, renewals: Iterable[Renewal]) -> list[str]:
@@ -243,11 +261,7 @@ def _not_renewed(host: Host, renewals: Iterable[Renewal]) -> list[str]:
         of = f"NIC {each.nic} of domain '{each.domain.name}'"
         try:
             now = host.domain(each.domain.uuid)
-            lost = each.nic.shown.outbound.average and not each.after.outbound.average
-            if lost and host.here and each.nic.target and each.nic.policed == "outbound":
-                # libvirt 12.4 and later leave the policer where only the other direction is still limited.
-                _bring(each.nic.target, partial(shaped, wanted={"outbound": UNLIMITED}, holds=False))
-        except (HostError, TcError, OSError) as error:
+        except HostError as error:
             if host.runs(each.domain):
                 found.append(f"{of} could not be looked at again: {error}")
             continue

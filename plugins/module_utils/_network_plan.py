@@ -9,9 +9,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Callable
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     DIRECTIONS,
@@ -117,8 +118,11 @@ def plan(
     if everywhere and "inbound" in everywhere.limits:
         check_floors(now, everywhere.limits["inbound"], f"{wish.path}inbound", domains, problems)
     running = {place: write for place, write in writes["live"].items() if place is not None}
-    renewals = list(_renewals(now, places, domains)) if wish.update_running and "live" in said else []
-    change = NetworkChange(now, writes["config"], running, renewals=renewals)
+    renewed: list[Renewal] = []
+    if wish.update_running and "live" in said:
+        given_to = partial(_by_options, now.said["live"], places)
+        renewed = list(renewals(plugged_into(now.name, domains), given_to))
+    change = NetworkChange(now, writes["config"], running, renewals=renewed)
     if everywhere is None or now.bridge is None or "live" not in said:
         return change
     holds = bool(now.said["live"].bandwidth.inbound.average)
@@ -195,16 +199,24 @@ def left_out(wish: NetworkWish, now: NetworkNow, scopes: Sequence[str]) -> list[
     ]
 
 
-def _renewals(now: NetworkNow, places: Mapping[Place, Wanted], domains: Sequence[Domain]) -> Iterator[Renewal]:
-    network = now.said["live"]
-    for domain in domains:
-        for nic in domain.nics.get("live", ()):
-            name = network.portgroup_of(nic) if nic.network == now.name and nic.own.unlimited else None
-            if name is None or name not in places or name not in network.portgroups:
-                continue
-            after = places[name].of(network.portgroups[name])
-            if nic.shown != after:
-                yield Renewal(domain, nic, after)
+def plugged_into(network: str, domains: Iterable[Domain]) -> list[tuple[Domain, Nic]]:
+    """Return the NICs of running guests that are on a network."""
+    return [(domain, nic) for domain in domains for nic in domain.nics.get("live", ()) if nic.network == network]
+
+
+def renewals(nics: Iterable[tuple[Domain, Nic]], given_to: Callable[[Nic], Bandwidth | None]) -> Iterator[Renewal]:
+    """Yield those that have nothing of their own, and not what they are to be given; None is for those left alone."""
+    for domain, nic in nics:
+        after = given_to(nic) if nic.own.unlimited else None
+        if after is not None and nic.shown != after:
+            yield Renewal(domain, nic, after)
+
+
+def _by_options(network: Network, places: Mapping[Place, Wanted], nic: Nic) -> Bandwidth | None:
+    name = network.portgroup_of(nic)
+    if name is None or name not in places or name not in network.portgroups:
+        return None
+    return places[name].of(network.portgroups[name])
 
 
 def results(changes: Sequence[NetworkChange]) -> list[dict[str, Any]]:

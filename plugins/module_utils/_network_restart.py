@@ -19,9 +19,10 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Do
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkChange,
     NetworkNow,
-    Renewal,
     check_floors,
+    plugged_into,
     redefined,
+    renewals,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -37,7 +38,7 @@ def with_restart(
         problems.add(f"{wish.path}restart", True, rule, "drop it, or define the network first (virsh net-define)")
     if not wish.restart or not redefined(change):
         return change
-    plugged = [(domain, nic) for domain in domains for nic in domain.nics.get("live", ()) if nic.network == now.name]
+    plugged = plugged_into(now.name, domains)
     _check(wish, now, plugged, problems)
     live, config, own = now.said["live"], now.said["config"], change.to_start_with
     if None not in wish.places or "inbound" not in wish.places[None].limits:
@@ -48,16 +49,12 @@ def with_restart(
         for name, before in live.portgroups.items()
         if given.get(name, before) != before
     }
-    renewals = []
-    for domain, nic in plugged:
-        after = given.get(config.portgroup_of(nic) or "", NO_BANDWIDTH)
-        if nic.own.unlimited and nic.shown != after:
-            renewals.append(Renewal(domain, nic, after))
+    renewed = list(renewals(plugged, lambda nic: given.get(config.portgroup_of(nic) or "", NO_BANDWIDTH)))
     # All of it is as defined then, be it named in the options or not.
     wanted = {direction: own[direction] for direction in DIRECTIONS}
     target = now.bridge and shaped(now.bridge, wanted, bool(own.inbound.average))
     bridge = target if now.bridge and target and difference(now.bridge, target) else None
-    return replace(change, running=running, bridge=bridge, wanted=wanted, renewals=renewals, restart=plugged)
+    return replace(change, running=running, bridge=bridge, wanted=wanted, renewals=renewed, restart=plugged)
 
 
 def _check(wish: NetworkWish, now: NetworkNow, plugged: Sequence[tuple[Domain, Nic]], problems: Problems) -> None:
