@@ -8,21 +8,12 @@ The arguments are its floor, or 0 once that was taken away, and what class 1:2 o
 """
 
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from telling import said, tell, wrong
+
 FLOOR, NETWORK = map(int, sys.argv[1:])
-wrong = []
-
-
-def said(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def tell(right, *what):
-    wrong.extend([] if right else [what])
-    print("as wanted:" if right else "WRONG:", *what)
 
 
 def rate(kbit):

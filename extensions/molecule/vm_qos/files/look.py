@@ -12,17 +12,9 @@ import re
 import subprocess
 import sys
 
+from telling import said, tell, wrong
+
 WANTED = json.loads(sys.argv[1])
-wrong = []
-
-
-def said(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def tell(right, *what):
-    wrong.extend([] if right else [what])
-    print("as wanted:" if right else "WRONG:", *what)
 
 
 def megabits(address):

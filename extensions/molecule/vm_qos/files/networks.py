@@ -22,6 +22,8 @@ import time
 from itertools import groupby
 from pathlib import Path
 
+from telling import said, tell, wrong
+
 WANTED, BESIDE = map(json.loads, sys.argv[1:])
 # What the guest receives, and what it sends. Buffers are small, so that what the host has sent has been received. More
 # than that rate would leave an emulated host little time for anything else.
@@ -33,16 +35,6 @@ DAEMONS = ["libvirtd*.service", "virtqemud*.service", "virtnetworkd*.service"]
 SECONDS, STILL = 5, 4
 STARTED = time.time()
 NOTES = Path("/run/networks.json")
-wrong = []
-
-
-def said(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def tell(right, *what):
-    wrong.extend([] if right else [what])
-    print("as wanted:" if right else "WRONG:", *what)
 
 
 def number(limit, field="average"):

@@ -6,22 +6,13 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+from telling import said, tell, wrong
+
 GUEST, BRIDGE, MAC = "10.77.2.10", "virbr-lab-b", "52:54:00:4c:0b:10"
 BEFORE, ECHOES = (Path("/run", name) for name in ("before.json", "echoes"))
-wrong = []
-
-
-def said(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def tell(right, *what):
-    wrong.extend([] if right else [what])
-    print("as wanted:" if right else "WRONG:", *what)
 
 
 def tap():
