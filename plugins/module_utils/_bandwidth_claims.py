@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth, Wanted
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
@@ -27,8 +27,7 @@ _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
 FindNetwork = Callable[[str], Optional[Network]]
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):  # there are thousands
     """A NIC of a domain, and what is wanted of it, both by scope."""
 
     domain: Domain

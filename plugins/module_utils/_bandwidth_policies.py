@@ -49,6 +49,9 @@ class Policies:
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self._policies = policies
+        # Whether one asks for what people and programs noted of a domain.
+        self.about = any(policy.match.about for policy in policies)
+        self._concerning: dict[str, list[Policy]] = {}
         self._by_name: dict[str, list[int]] = {}
         self._others: list[int] = []
         for index, policy in enumerate(policies):
@@ -60,24 +63,27 @@ class Policies:
                     self._by_name.setdefault(name, []).append(index)
 
     @property
-    def about(self) -> bool:
-        """Whether a policy asks for what people and programs noted of a domain."""
-        return any(policy.match.about for policy in self._policies)
-
-    @property
     def floors(self) -> bool:
         """Whether a policy gives a floor."""
         return any(limit.floor for policy in self._policies for limit in policy.wanted.limits.values())
 
     def concern(self, name: str) -> bool:
         """Whether some policy can be for a NIC of the domain with this name."""
-        candidates = (*self._by_name.get(name, ()), *self._others)
-        return any(self._policies[index].match.concerns(name) for index in candidates)
+        return bool(self._that_concern(name))
+
+    def _that_concern(self, name: str) -> list[Policy]:
+        found = self._concerning.get(name)
+        if found is None:
+            candidates = sorted((*self._by_name.get(name, ()), *self._others))
+            policies = [self._policies[index] for index in candidates]
+            found = self._concerning[name] = [policy for policy in policies if policy.match.concerns(name)]
+        return found
 
     def _of(self, domain: Domain, scope: str) -> list[Policy]:
+        policies = self._that_concern(domain.name)
+        if not self.about:
+            return policies
         about = domain.about.get(scope, About())
-        candidates = sorted((*self._by_name.get(domain.name, ()), *self._others))
-        policies = [self._policies[index] for index in candidates]
         return [policy for policy in policies if policy.match.fits_domain(domain.name, about)]
 
     def claim(self, domains: Iterable[Domain], find_network: FindNetwork, problems: Problems) -> list[Claim]:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Wanted, parse_wanted
@@ -108,7 +108,7 @@ def _restrict(domain: Domain, scopes: Sequence[str], problems: Problems) -> Doma
         problems.add(
             "affect", list(scopes), rule, "drop affect, or start the domain" if "live" in scopes else "drop affect"
         )
-    return replace(domain, nics=nics)
+    return domain._replace(nics=nics)
 
 
 def _named(scopes: Sequence[str]) -> str:

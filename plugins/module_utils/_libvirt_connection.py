@@ -63,15 +63,16 @@ def login_of(options: Mapping[str, Any], problems: Problems) -> Login:
 
 def connect(uri: str, read_only: bool, login: Login) -> Any:
     """Return a connection. Raises `NoAnswer`, and libvirtError."""
-    # Before the connection, so that this thread looks after it: libvirt asks and answers whether both are there.
-    _look_after_connections()
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def opened() -> None:
+        # Before the connection is there: libvirt asks and answers whether both are, where somebody looks after it.
+        libvirt.virEventRegisterDefaultImpl()
         try:
             answer.put(_open(uri, read_only, login))
         except Exception as error:
             answer.put(error)
+        _look_after_connections()
 
     threading.Thread(target=opened, daemon=True).start()  # libvirt itself waits for ever
     try:
@@ -109,15 +110,11 @@ _begun = threading.Lock()
 
 
 def _look_after_connections() -> None:
+    """Do so for ever, in one thread."""
     if not _begun.acquire(blocking=False):
         return
-    libvirt.virEventRegisterDefaultImpl()
-
-    def run() -> None:
-        while True:
-            libvirt.virEventRunDefaultImpl()
-            # It is woken with every call of another thread, which doubled what a call costs. Once a second is enough:
-            # a daemon asks every few, and who waits for an answer looks after the connection by itself.
-            time.sleep(1)
-
-    threading.Thread(target=run, daemon=True).start()
+    while True:
+        libvirt.virEventRunDefaultImpl()
+        # It is woken with every call of another thread, which doubled what a call costs. Once a second is enough:
+        # a daemon asks every few, and who waits for an answer looks after the connection by itself.
+        time.sleep(1)

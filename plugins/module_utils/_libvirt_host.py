@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
@@ -100,9 +101,12 @@ class Host:
             found = self._connection.getURI()  # the option can be an alias
             if urlsplit(found).path == "/session":
                 raise HostError(f"uri '{uri}': it is an alias of {found}, and {_SESSION}; use qemu:///system.")
-            # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
             self.networks = Networks(self._connection, uri)
-            self._policer_stays = self._connection.getLibVersion() >= 12_004_000
+
+    @cached_property
+    def _policer_stays(self) -> bool:
+        # 12.4: "Only clear qdisc for defined directions"; seen with 12.8.
+        return bool(self._connection.getLibVersion() >= 12_004_000)
 
     @property
     def here(self) -> bool:
@@ -118,7 +122,7 @@ class Host:
             scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
             saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
             (domain,) = _domains([self._read(found, scopes)])
-            return replace(domain, saved=saved)
+            return domain._replace(saved=saved)
 
     def domains(
         self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, about: bool = False
@@ -133,14 +137,22 @@ class Host:
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
             saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
 
-        def read(handle: Any) -> _Answer | None:
-            # Most hosts have none of these, and a UUID is one more call for each domain.
-            uuid = handle.UUIDString() if transient or saved else ""
-            return self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
-
-        concerned = [handle for handle in everything if concern is None or concern(handle.name())]
-        answers = [answer for answer in map(read, concerned) if answer]
-        return sorted(_domains(answers, about), key=lambda domain: domain.name)
+        named = sorted((handle.name(), handle.ID(), handle.UUIDString(), handle) for handle in everything)
+        if concern is not None:
+            named = [each for each in named if concern(each[0])]
+        off = [handle for _name, number, _uuid, handle in named if number == NO_ID] if "config" in scopes else []
+        definitions = dict(zip(map(id, off), self._definitions(off)))
+        answers = []
+        for name, _number, uuid, handle in named:
+            definition = definitions.get(id(handle))
+            if definition is None:
+                answer = self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
+            else:
+                answer = _Answer(name, uuid, None, definition, running=False, saved=uuid in saved)
+                self._handles[uuid] = handle
+            if answer:
+                answers.append(answer)
+        return _domains(answers, about)
 
     def started(self, settled: Collection[str]) -> list[str]:
         """Return the names of the domains that run now, but for those with these UUIDs."""
@@ -227,6 +239,20 @@ class Host:
     def _handle(self, change: Change) -> Any:
         return self._handles.get(change.uuid) or self._connection.lookupByUUIDString(change.uuid)
 
+    def _definitions(self, handles: Iterable[Any]) -> list[str | None]:
+        """Return the persistent definitions of these domains; None where there is none (any more).
+
+        They are read one right after the other. What is done in between costs several times as much, on a processor
+        that libvirt's daemon shares: its caches then hold the one or the other.
+        """
+        read: list[str | None] = []
+        for handle in handles:
+            try:
+                read.append(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+            except libvirt.libvirtError:  # who asks again learns why
+                read.append(None)
+        return read
+
     def _read_whatever_happens(
         self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, about: bool
     ) -> _Answer | None:
@@ -254,11 +280,11 @@ class Host:
         if "live" in scopes:
             shown = read_domain(handle.XMLDesc(0), about)
             if shown.running:
-                live = replace(shown, nics=tuple(self._with_own(handle, nic) for nic in shown.nics))
+                live = shown._replace(nics=tuple(self._with_own(handle, nic) for nic in shown.nics))
         config = handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) if "config" in scopes else None
         uuid = handle.UUIDString()
         self._handles[uuid] = handle
-        return _Answer(handle.name(), uuid, live, config, live is not None, self._policer_stays)
+        return _Answer(handle.name(), uuid, live, config, live is not None, live is not None and self._policer_stays)
 
     def _with_own(self, domain: Any, nic: Nic) -> Nic:
         # Only a NIC of a network can show a bandwidth that is its portgroup's; which of the two, the XML does not tell
@@ -452,16 +478,12 @@ class _Answer:
     live: DomainXml | None
     config: str | None
     running: bool
-    policer_stays: bool
+    policer_stays: bool = False
     saved: bool = False
 
 
 def _domains(answers: Sequence[_Answer], about: bool = False) -> list[Domain]:
-    """Return the domains. Their definitions are parsed only now that all have been read.
-
-    Parsing in between costs several times as much, on a processor that libvirt's daemon shares: its caches then hold
-    the one or the other.
-    """
+    """Return the domains. Their definitions are parsed only now that all have been read, see Host._definitions()."""
     domains = []
     for each in answers:
         read = {"live": each.live, "config": each.config and read_domain(each.config, about)}

@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     DIRECTIONS,
@@ -80,14 +82,17 @@ class About:
     metadata: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Domain:
+_NOTHING_NOTED = About()
+_NO_NOTES: Mapping[str, About] = MappingProxyType({})
+
+
+class Domain(NamedTuple):  # a frozen dataclass takes four times as long to make, and hosts have hundreds
     """A domain by scope: ``live`` where it runs, ``config`` where it has a persistent definition."""
 
     name: str
     uuid: str
     nics: Mapping[str, tuple[Nic, ...]]
-    about: Mapping[str, About] = field(default_factory=dict)
+    about: Mapping[str, About] = _NO_NOTES
     # Whether it ran when it was read, be its live scope read or not.
     running: bool = False
     # It is shut off, and starting it resumes what was saved: the guest and the limits that it had then.
@@ -143,8 +148,7 @@ class NetworkByScope:
         return self.scopes.get("live") or self.scopes["config"]
 
 
-@dataclass(frozen=True)
-class DomainXml:
+class DomainXml(NamedTuple):
     """What the XML of a domain says. ``own`` of a NIC is what is shown; who knows better replaces it."""
 
     nics: tuple[Nic, ...]
@@ -164,8 +168,7 @@ def read_domain(domain_xml: str, metadata: bool = True) -> DomainXml:
     return DomainXml(nics, about, root.get("id") is not None)
 
 
-_NOTHING_NOTED = About()
-_MAC = "<mac address='"
+_MAC = re.compile("<mac address='([^']*)'")
 
 
 def _only_nics(domain_xml: str) -> tuple[Nic, ...] | None:
@@ -179,26 +182,32 @@ def _only_nics(domain_xml: str) -> tuple[Nic, ...] | None:
     start, end = domain_xml.find("<interface ", devices), domain_xml.rfind("</interface>")
     if start < 0:
         return ()
+    text = domain_xml[start:end]
+    likes, macs = _nics_like(_MAC.sub("<mac address=''", text)), _MAC.findall(text)
+    if len(likes) != len(macs) or len(likes) != domain_xml.count("<interface ", devices):
+        return None
     nics = []
-    for text in domain_xml[start:end].split("</interface>"):
-        before, _tag, rest = text.partition(_MAC)
-        mac, _quote, after = rest.partition("'")
-        like = _nic_like(f"{before}{_MAC}'{after}</interface>")
-        if like is None or like.mac:  # that was another element's
-            return None
+    for like, mac in zip(likes, macs):
         nic = Nic.__new__(Nic)
         nic.__dict__.update(like.__dict__, mac=mac.lower())  # replace() takes several times as long
         nics.append(nic)
-    return tuple(nics) if len(nics) == domain_xml.count("<interface ", devices) else None
+    return tuple(nics)
 
 
-@lru_cache(maxsize=1024)  # in definitions hardly more than their MACs differ
-def _nic_like(interface_xml: str) -> Nic | None:
+@lru_cache(maxsize=1024)  # in definitions hardly more than the MACs differ
+def _nics_like(interfaces_xml: str) -> tuple[Nic, ...]:
+    """Return the NICs in a text from which the MACs and the last tag were taken; none where it says anything else."""
     try:
-        element = _parse(interface_xml)
+        elements = list(_parse(f"<devices>{interfaces_xml}</interface></devices>"))
     except etree.XMLSyntaxError:
-        return None
-    return _read_nic(element) if element.tag == "interface" else None
+        return ()
+    only = all(element.tag == "interface" and _has_one_mac(element) for element in elements)
+    return tuple(map(_read_nic, elements)) if only else ()
+
+
+def _has_one_mac(element: _Element) -> bool:
+    """Whether the MAC that is in the text of a NIC is its own."""
+    return [(mac.getparent(), mac.get("address")) for mac in element.iter("mac")] == [(element, "")]
 
 
 def read_nics(domain_xml: str) -> tuple[Nic, ...]:

@@ -67,7 +67,7 @@ def applied(domain: Domain, changes: Sequence[Change]) -> Domain:
                 return replace(nic, shown=own, own=own)
         return nic
 
-    return replace(domain, nics={scope: tuple(after(scope, n) for n in nics) for scope, nics in domain.nics.items()})
+    return domain._replace(nics={scope: tuple(after(scope, n) for n in nics) for scope, nics in domain.nics.items()})
 
 
 @given(domains(), wishes)
@@ -363,7 +363,7 @@ def test_a_policer_that_would_stay_is_taken_off(kind: str, wanted: Wanted, stays
     (change,) = plan(claim_all(domain, [nic(1).mac], wanted), no_network, problems)
     assert not problems.found
     assert change.renew is renew
-    (shut_off,) = plan(claim_all(replace(domain, nics={"config": nics}), [nic(1).mac], wanted), no_network, problems)
+    (shut_off,) = plan(claim_all(domain._replace(nics={"config": nics}), [nic(1).mac], wanted), no_network, problems)
     assert not shut_off.renew
 
 

@@ -208,16 +208,17 @@ def test_a_nic_that_is_only_in_the_other_scope(run: Run, connection: Any) -> Non
 
 def test_affect_reads_nothing_else(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    read = Host._read
+    describe = libvirt.virDomain.XMLDesc
 
-    def reading(self: Host, handle: Any, scopes: Any, metadata: bool = False) -> Any:
-        asked.append((handle.name(), *sorted(scopes)))
-        return read(self, handle, scopes, metadata)
+    def describing(self: Any, flags: int = 0) -> str:
+        asked.append((self.name(), flags))
+        return describe(self, flags)
 
-    monkeypatch.setattr(Host, "_read", reading)
+    monkeypatch.setattr(libvirt.virDomain, "XMLDesc", describing)
     run(policies=[{"match": {"domain": ["c*", "web", "brief"]}, **SMALL}], affect=["config"], check=True)
-    # The policies cannot be for db and test, which are not read at all.
-    assert sorted(asked) == [("brief",), ("cold", "config"), ("web", "config")]
+    # The policies cannot be for db and test, and brief has no definition.
+    config = libvirt.VIR_DOMAIN_XML_INACTIVE
+    assert sorted(asked) == [("cold", config), ("web", config)]
 
 
 def test_no_call_too_many(run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,7 +467,7 @@ def test_guests_that_go_and_come_while_they_are_read(
         connection.lookupByName("cold").undefine()
         connection.lookupByName("web").destroy()
 
-    interrupted(monkeypatch, change, "_read_whatever_happens")
+    interrupted(monkeypatch, change, "_definitions")
     result = run(policies=ALL)
     assert "failed" not in result
     assert touched(result) == [("db", "02:01", "live+config", 0), ("web", "01:01", "config", 0)]
