@@ -147,4 +147,4 @@ def _converge_host(
 
 
 def _warnings(host: Host, claims: Sequence[Claim], changes: Sequence[Change]) -> list[str]:
-    return warnings(claims, host.networks.find) + warn_of_saved(claims, changes)
+    return warnings(claims, host.networks.find) + (warn_of_saved(changes, host.saved()) if changes else [])

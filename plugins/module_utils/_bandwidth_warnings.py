@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
@@ -90,10 +90,9 @@ class _Where:
         return f"{path}{warning.option}{also}{warning.text} {enumerated(sorted(self._subjects))}."
 
 
-def warn_of_saved(claims: Iterable[Claim], changes: Iterable[Change]) -> list[str]:
-    """Return what to know of domains that will be resumed with what they had when they were saved."""
-    changed = {change.uuid for change in changes}
-    names = {claim.domain.name: None for claim in claims if claim.domain.saved and claim.domain.uuid in changed}
+def warn_of_saved(changes: Iterable[Change], saved: Collection[str]) -> list[str]:
+    """Return what to know of domains that will be resumed with what they had when they were ``saved`` (UUIDs)."""
+    names = {change.domain for change in changes if change.uuid in saved}
     if not names:
         return []
     return [

@@ -119,10 +119,8 @@ class Host:
         """Return the domain with this name or UUID."""
         with explained(f"Reading domain '{name}' on {self._uri}"):
             found = self._find(name)
-            scopes = _scopes(bool(found.isActive()), bool(found.isPersistent()))
-            saved = found.UUIDString() in self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-            (domain,) = _domains([self._read(found, scopes)])
-            return domain._replace(saved=saved)
+            (domain,) = _domains([self._read(found, _scopes(bool(found.isActive()), bool(found.isPersistent())))])
+            return domain
 
     def domains(
         self, scopes: Collection[str], concern: Callable[[str], bool] | None = None, about: bool = False
@@ -133,11 +131,10 @@ class Host:
         are not in it. Nothing is asked of libvirt that these scopes do not need.
         """
         with explained(f"Listing the domains on {self._uri}"):
-            everything = self._connection.listAllDomains()
-            transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT)
-            saved = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
-
-        named = sorted((handle.name(), handle.ID(), handle.UUIDString(), handle) for handle in everything)
+            handles = self._connection.listAllDomains()
+            named = sorted((handle.name(), handle.ID(), handle.UUIDString(), handle) for handle in handles)
+            running = any(number != NO_ID for _name, number, _uuid, _handle in named)
+            transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT) if running else ()
         if concern is not None:
             named = [each for each in named if concern(each[0])]
         off = [handle for _name, number, _uuid, handle in named if number == NO_ID] if "config" in scopes else []
@@ -146,13 +143,18 @@ class Host:
         for name, _number, uuid, handle in named:
             definition = definitions.get(id(handle))
             if definition is None:
-                answer = self._read_whatever_happens(handle, scopes, uuid not in transient, uuid in saved, about)
+                answer = self._read_whatever_happens(handle, scopes, uuid not in transient, about)
             else:
-                answer = _Answer(name, uuid, None, definition, running=False, saved=uuid in saved)
+                answer = _Answer(name, uuid, None, definition, running=False)
                 self._handles[uuid] = handle
             if answer:
                 answers.append(answer)
         return _domains(answers, about)
+
+    def saved(self) -> set[str]:
+        """Return the UUIDs of domains that are shut off, and that starting resumes: the guest and its limits."""
+        with explained(f"Listing the domains on {self._uri}"):
+            return self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
 
     def started(self, settled: Collection[str]) -> list[str]:
         """Return the names of the domains that run now, but for those with these UUIDs."""
@@ -254,7 +256,7 @@ class Host:
         return read
 
     def _read_whatever_happens(
-        self, handle: Any, scopes: Collection[str], persistent: bool, saved: bool, about: bool
+        self, handle: Any, scopes: Collection[str], persistent: bool, about: bool
     ) -> _Answer | None:
         """Return what libvirt says of the domain; None where it is gone."""
         running = handle.ID() != NO_ID
@@ -269,7 +271,6 @@ class Host:
                 if not is_gone(error) and error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
                     raise host_error(f"Reading domain '{handle.name()}' on {self._uri}", error) from error
             else:
-                answer.saved = saved
                 answer.running = answer.running if "live" in scopes else running
                 return answer
         return None
@@ -479,7 +480,6 @@ class _Answer:
     config: str | None
     running: bool
     policer_stays: bool = False
-    saved: bool = False
 
 
 def _domains(answers: Sequence[_Answer], about: bool = False) -> list[Domain]:
@@ -489,7 +489,7 @@ def _domains(answers: Sequence[_Answer], about: bool = False) -> list[Domain]:
         read = {"live": each.live, "config": each.config and read_domain(each.config, about)}
         nics = {scope: xml.nics for scope, xml in read.items() if xml}
         noted = {scope: xml.about for scope, xml in read.items() if xml}
-        domains.append(Domain(each.name, each.uuid, nics, noted, each.running, each.saved, each.policer_stays))
+        domains.append(Domain(each.name, each.uuid, nics, noted, each.running, each.policer_stays))
     return domains
 
 

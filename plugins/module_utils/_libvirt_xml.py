@@ -95,8 +95,6 @@ class Domain(NamedTuple):  # a frozen dataclass takes four times as long to make
     about: Mapping[str, About] = _NO_NOTES
     # Whether it ran when it was read, be its live scope read or not.
     running: bool = False
-    # It is shut off, and starting it resumes what was saved: the guest and the limits that it had then.
-    saved: bool = False
     # libvirt 12.4 and later leave the policer of a running NIC in the kernel when its direction alone is cleared.
     policer_stays: bool = False
 

@@ -131,10 +131,8 @@ def test_a_profile_of_many_policies_is_warned_of_once() -> None:
 
 def test_a_saved_guest_will_have_what_it_had() -> None:
     nic = Nic(MAC, "bridge")
-    domain = Domain("slept", "u", {"config": (nic,)}, saved=True)
-    claims = claim_all(domain, [MAC], Wanted({"inbound": Limit(5)}))
     change = Change("slept", "u", nic, {"config": Write(NO_BANDWIDTH, Bandwidth(inbound=Limit(5)))})
-    (warning,) = warn_of_saved(claims, [change])
+    (warning,) = warn_of_saved([change], {"u", "another"})
     assert warning.startswith("These domains will be resumed with the limits that they were saved with")
     assert warning.endswith("run again when they run: slept.")
-    assert not warn_of_saved(claims, [])
+    assert not warn_of_saved([change], {"another"})
