@@ -22,8 +22,10 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, FindNetwork
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel, of_network, of_nic
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import Policies
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain, NetworkByScope, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._nic_match import Match, fact
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE
 
 
@@ -63,6 +65,15 @@ def _nics(domain: Domain) -> Iterable[Seen]:
             counted[nic.mac] = counted.get(nic.mac, 0) + 1
             found.setdefault((nic.mac, counted[nic.mac]), Seen(domain)).nics[scope] = nic
     return found.values()
+
+
+def undeclared(nics: Iterable[Seen], declared: Policies, find_network: FindNetwork) -> set[tuple[str, str, str]]:
+    """Return the domain, scope and MAC of the NICs that nothing of what is declared is for."""
+    domains = {each.domain.uuid: each.domain for each in nics}
+    # Twins are a matter of who wants to limit one of them.
+    claims = declared.claim(domains.values(), find_network, Problems())
+    claimed = {(claim.domain.uuid, scope, nic.mac) for claim in claims for scope, nic in claim.nics.items()}
+    return {(each.domain.uuid, scope, nic.mac) for each in nics for scope, nic in each.nics.items()} - claimed
 
 
 def interface_info(each: Seen, find_network: FindNetwork, kernel: Kernel) -> dict[str, Any]:
@@ -138,6 +149,7 @@ NOTEWORTHY: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "drift": lambda interface: bool(interface["drift"]),
     "unenforced": _unenforced,
     "limited": _limited,
+    "undeclared": lambda interface: bool(interface.get("undeclared")),
 }
 
 

@@ -44,6 +44,14 @@ def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) ->
     return policies
 
 
+def parse_declared(matches: Sequence[Mapping[str, Any]], problems: Problems) -> Policies:
+    """Read matches of which nothing is asked but which NICs they are for."""
+    nothing = Wanted({})
+    return Policies(
+        [Policy(nothing, parse_match(match, problems, f"declared[{index}]")) for index, match in enumerate(matches)]
+    )
+
+
 class Policies:
     """Policies in their order, and the few of them that can be for a domain."""
 

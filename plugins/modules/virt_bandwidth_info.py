@@ -30,7 +30,7 @@ options:
       - Networks are then returned only where a NIC that is returned is on them.
       - When omitted, all NICs and networks of the host are returned.
     type: dict
-    suboptions:
+    suboptions: &match
       domain:
         description: See O(virtnet.qos.virt_iface_bandwidth#module:policies[].match.domain).
         type: list
@@ -67,6 +67,8 @@ options:
       - V(unenforced) are those of which the kernel does not do what libvirt says.
       - V(limited) are those that have a limit or a guaranteed rate, be it in the running guest, in the persistent
         definition or in the kernel.
+      - V(undeclared) are those that nothing in O(declared) is for, be it in the running guest or in the persistent
+        definition.
       - When omitted, all of them are returned. Networks are returned whatever is named here.
     type: list
     elements: str
@@ -74,6 +76,21 @@ options:
       - drift
       - unenforced
       - limited
+      - undeclared
+  declared:
+    description:
+      - The NICs that somebody has declared, each element in the form of O(match), as the policies of
+        O(virtnet.qos.virt_iface_bandwidth#module:policies) have it. An empty list declares none.
+      - O(only=undeclared) needs it, and RV(interfaces[].undeclared) is returned with it.
+    type: list
+    elements: dict
+    suboptions: *match
+  brief:
+    description:
+      - Whether to say of NICs only what is noteworthy, and to sum up the rest in RV(summary). An entry then takes 100
+        to 500 bytes.
+    type: bool
+    default: false
 notes:
   - The connection to libvirt is a read-only one. libvirt refuses nothing of what is asked on it, so the user needs
     neither root nor the group libvirt, unless polkit on the host was told otherwise. Nor does the kernel ask for any
@@ -84,7 +101,7 @@ notes:
   - The kernel that is asked is that of the host where the module runs, in its network namespace. What libvirt on
     another host has done (O(uri) with a host name) is not known to it.
   - A NIC takes about 900 bytes of the result, and AWX cuts what is more than 700000 bytes. Where a host has many, use
-    O(only) or O(match).
+    O(only), O(match) or O(brief).
 seealso:
   - module: virtnet.qos.virt_iface_bandwidth
   - module: virtnet.qos.tc_hfsc_info
@@ -120,6 +137,18 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ odd.interfaces | length }} of {{ odd.considered }} NICs are not as declared"
 
+- name: Find the NICs that none of the policies is for, in few words
+  virtnet.qos.virt_bandwidth_info:
+    only:
+      - undeclared
+    declared: "{{ vm_qos_policies | map(attribute='match') }}"
+    brief: true
+  register: left
+
+- name: Name their guests
+  ansible.builtin.debug:
+    msg: "{{ left.interfaces | map(attribute='domain') | unique }}"
+
 - name: Look at the NICs of some guests on a network, and at what the network has left to guarantee
   virtnet.qos.virt_bandwidth_info:
     match:
@@ -139,7 +168,12 @@ considered:
   type: int
   sample: 1000
 interfaces:
-  description: The NICs, sorted by the names of their domains.
+  description:
+    - The NICs, sorted by the names of their domains.
+    - With O(brief), an entry has RV(interfaces[].domain) to RV(interfaces[].running) as far as they are not null,
+      C(limited), whether it has a limit, and what it is noteworthy for. C(drift) then has the directions that differ,
+      each with C(live) and C(config), and C(unenforced) those in which the kernel does not do what libvirt says, each
+      with C(promised), C(enforced) and perhaps a C(note); limits are one text each.
   returned: success
   type: list
   elements: dict
@@ -239,6 +273,14 @@ interfaces:
       elements: str
       sample:
         - outbound
+    undeclared:
+      description:
+        - Where nothing in O(declared) is for it, V(live) in the running guest, V(config) in the persistent definition.
+        - With O(brief), only where it is not empty.
+      returned: with O(declared)
+      type: list
+      elements: str
+      sample: []
     enforced:
       description: What the kernel does with the device of a running guest. Null where that has no such NIC.
       type: dict
@@ -347,6 +389,65 @@ interfaces:
         outbound:
           average: unlimited
           agrees: true
+summary:
+  description: Sums over the NICs that were looked at, whichever of them O(only) returns.
+  returned: with O(brief)
+  type: dict
+  contains:
+    running:
+      description: How many are in a running guest.
+      type: int
+      sample: 900
+    limited:
+      description: How many have a limit, as V(limited) of O(only).
+      type: int
+      sample: 850
+    unknown:
+      description: How many of those that run have a limit of which is not known whether the kernel enforces it.
+      type: int
+      sample: 0
+    averages:
+      description:
+        - How many NICs have which average, for both directions. What counts is the running guest, and for one that is
+          off, its definition.
+      type: dict
+      sample:
+        inbound:
+          4mbit: 800
+          unlimited: 200
+        outbound:
+          unlimited: 1000
+    promised:
+      description: What the NICs of running guests are promised together, a sum for each network and bridge.
+      type: list
+      elements: dict
+      contains:
+        network:
+          description: The virtual network. Null for NICs that are on none.
+          type: str
+          sample: prod
+        bridge:
+          description: The bridge. Null for NICs that are on none.
+          type: str
+          sample: virbr0
+        nics:
+          description: How many they are.
+          type: int
+          sample: 20
+        unlimited:
+          description: How many of them have no average, for both directions.
+          type: dict
+          sample:
+            inbound: 2
+            outbound: 20
+        inbound:
+          description: The sum of the others' inbound averages.
+          type: str
+          sample: 72mbit
+        outbound:
+          description: The sum of the others' outbound averages.
+          type: str
+          sample: 0bit
 networks:
   description: The virtual networks, sorted by name.
   returned: success
@@ -439,6 +540,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_brief import brief, summary
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import (
@@ -447,7 +549,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import
     interface_info,
     network_info,
     seen,
+    undeclared,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import parse_declared
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import OPTIONS, TOGETHER, login_of
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import (
@@ -471,24 +575,35 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
         problems.add(
             "only", [], "an empty list would return nothing", f"name one of {', '.join(NOTEWORTHY)}, or drop it"
         )
+    declared = None if options["declared"] is None else parse_declared(options["declared"], problems)
+    if declared is None and "undeclared" in (options["only"] or ()):
+        rule = "nothing says what is declared"
+        problems.add("only", "undeclared", rule, "give declared, be it an empty list, or drop it")
     problems.refuse_if_any()
     host = Host(options["uri"], True, login)
     networks = host.networks.all()
     # Floors add up over all domains; otherwise those that are not meant need not be read.
     floors = any(each.now.bandwidth.inbound.cap for each in networks)
     concern = match.concerns if match and not floors else None
-    domains = host.domains(SCOPES, concern, bool(match and match.about))
+    about = bool(match and match.about) or bool(declared and declared.about)
+    domains = host.domains(SCOPES, concern, about)
     nics = seen(domains, match, host.networks.find)
     if match:
         names = {nic.network for each in nics for nic in each.nics.values()}
         networks = [each for each in networks if each.name in names]
     kernel = ask(nics, networks) if host.here else Kernel(unknown="libvirt runs on another host")
     interfaces = [interface_info(each, host.networks.find, kernel) for each in nics]
+    if declared:
+        unclaimed = undeclared(nics, declared, host.networks.find)
+        for each, info in zip(nics, interfaces):
+            info["undeclared"] = [scope for scope in each.nics if (each.domain.uuid, scope, info["mac"]) in unclaimed]
+    sums = {"summary": summary(interfaces)} if options["brief"] else {}
     if options["only"] is not None:
         interfaces = [each for each in interfaces if any(NOTEWORTHY[what](each) for what in options["only"])]
     return {
         "considered": len(nics),
-        "interfaces": interfaces,
+        "interfaces": list(map(brief, interfaces)) if options["brief"] else interfaces,
+        **sums,
         "networks": [network_info(each, domains, kernel) for each in networks],
     }
 
@@ -506,11 +621,14 @@ def ask(nics: Iterable[Seen], networks: Iterable[NetworkByScope]) -> Kernel:
 def main() -> None:
     """Run the module."""
     globs = {"type": "list", "elements": "str"}
+    match = dict.fromkeys((*DOMAIN_KEYS, *NIC_KEYS), globs)
     module = AnsibleModule(
         argument_spec={
             **OPTIONS,
-            "match": {"type": "dict", "options": dict.fromkeys((*DOMAIN_KEYS, *NIC_KEYS), globs)},
+            "match": {"type": "dict", "options": match},
             "only": {"type": "list", "elements": "str", "choices": list(NOTEWORTHY)},
+            "declared": {"type": "list", "elements": "dict", "options": match},
+            "brief": {"type": "bool", "default": False},
         },
         required_together=[TOGETHER],
         supports_check_mode=True,
