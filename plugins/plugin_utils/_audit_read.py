@@ -19,7 +19,7 @@ from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import Fi
 from ansible_collections.virtnet.qos.plugins.plugin_utils._outcome import said
 
 KERNEL, LIBVIRT = "__qos_audit_kernel", "__qos_audit_libvirt"
-READ = {KERNEL: "traffic classes", LIBVIRT: "libvirt"}
+READ = {KERNEL: ("traffic classes", "devices"), LIBVIRT: ("libvirt", "interfaces")}  # and what is in an answer
 FAILED = "__qos_audit_failed"  # what each role said that failed, by its name
 ROLES = {"host_qos": KERNEL, "network_qos": LIBVIRT, "vm_qos": LIBVIRT}  # and what it takes to apply it
 DECLARED = {"host_qos": "host_qos_devices", "network_qos": "network_qos_networks", "vm_qos": "vm_qos_policies"}
@@ -55,18 +55,16 @@ def read(name: str, variables: Mapping[str, Any]) -> Answers:
         declared,
     )
     if lost:
-        answers.trouble.append(Finding(name, "unreachable", "host", line(said(lost[0]))))
+        answers.trouble.append(Finding(name, "unreachable", "host", line(str(lost[0].get("msg", "")))))
         return answers
-    unread = {key: said(results[key]) for key in READ if "devices" not in results[key] and key == KERNEL}
-    if "interfaces" not in results[LIBVIRT]:
-        unread[LIBVIRT] = said(results[LIBVIRT])
+    unread = {key: said(results[key]) for key, (_name, part) in READ.items() if part not in results[key]}
     told: set[str] = set()
     for key, text in unread.items():
         # Without libvirt there is nothing to miss on a host for which nothing of libvirt is declared.
         needed = key == KERNEL or declared["vm_qos"] or declared["network_qos"]
         if text not in told:
             told.add(text)
-            answers.trouble.append(Finding(name, "unreadable" if needed else "unknown", READ[key], line(text)))
+            answers.trouble.append(Finding(name, "unreadable" if needed else "unknown", READ[key][0], line(text)))
     answers.trouble.extend(_refused(answers, _result(variables, FAILED), unread))
     return answers
 
