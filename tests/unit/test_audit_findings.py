@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_capacity import bits, text
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import ERRORS, KINDS, SEVERITIES
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_report import STATES, report
+from ansible_collections.virtnet.qos.tests.unit.role import ROOT
 
 NONE = {"average": "unlimited"}
 UNLIMITED = {"inbound": NONE, "outbound": NONE}
@@ -356,3 +357,19 @@ def test_every_nic_is_counted_once(kinds: list[str]) -> None:
 @given(st.integers(0, 2**70))
 def test_rates_come_back_as_they_were(rate: int) -> None:
     assert bits(text(rate)) == rate
+
+
+def test_the_page_on_the_audit_knows_all_kinds_and_keys() -> None:
+    page = (ROOT / "docs/audit.md").read_text(encoding="utf-8")
+    for name, kind in KINDS.items():
+        assert f"\n| `{name}` | {kind.severity} | " in page
+    promised = {"network": "prod", "bridge": "virbr1", "nics": 3, "inbound": "9mbit", "outbound": "1mbit"}
+    sums = [promised, {**promised, "network": None}]
+    whole = audited(
+        uplink(node("a", rt="1mbit")), libvirt(nic(1, undeclared=["live"]), networks=(network(),), promised=sums)
+    )
+    (row,) = whole["hosts"]
+    (uplinks,), (networks,), (bridges,) = row["uplinks"], row["networks"], row["bridges"]
+    known = [whole, whole["totals"], whole["kinds"]["drift"], row, row["nics"], uplinks, *uplinks["classes"]]
+    for keys in (*known, networks, bridges, whole["findings"][0]):
+        assert [key for key in keys if f"`{key}`" not in page and f"`{key}[]`" not in page] == []

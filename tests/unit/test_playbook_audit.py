@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
 import pytest
+import yaml
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import KINDS
 from ansible_collections.virtnet.qos.tests.unit.role import ROOT
@@ -183,9 +184,13 @@ def test_nics_that_nobody_declared(run: Run, tmp_path: Path) -> None:
     audit = run("--check", one={**good, "network_qos_networks": []})
     assert audit.status == 0  # a warning
     assert audit.found("one")["undeclared"] == ["guest 52:54:00:00:00:05", "network prod"]
-    failing = run(one=good, always={"qos_audit_fail_on": ["undeclared"], "qos_audit_formats": []})
+    page = (ROOT / "docs/audit.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    failing = run(one=good, always=yaml.safe_load(shown))
     assert failing.status == 2
     assert "1 findings of kinds that qos_audit_fail_on has: undeclared." in " ".join(failing.printed.split())
+    written = sorted(path.name for path in (tmp_path / "reports/bandwidth").iterdir())
+    assert written == ["audit.html", "audit.json"]
 
 
 def test_guests_that_are_not_as_declared(run: Run, tmp_path: Path) -> None:
