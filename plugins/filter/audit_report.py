@@ -31,7 +31,7 @@ author:
 
 EXAMPLES = r"""
 ---
-- name: Name the hosts that are not as declared, at the end of a play of one's own
+- name: Name the hosts that are not as declared, in a play after the playbook audit
   ansible.builtin.debug:
     msg: "{{ report.findings | selectattr('kind', '==', 'drift') | map(attribute='host') | unique }}"
   run_once: true

@@ -21,6 +21,7 @@ from typing import Any, Callable, NamedTuple
 import pytest
 import yaml
 
+from ansible_collections.virtnet.qos.plugins.filter import audit_render, audit_report
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import KINDS
 from ansible_collections.virtnet.qos.tests.unit.role import ROOT
 
@@ -76,12 +77,14 @@ def run(tmp_path: Path) -> Run:
         "LC_ALL": "C.UTF-8",
     }
 
-    def run(*extra: str, always: dict[str, Any] | None = None, **hosts: dict[str, Any]) -> Audit:
+    def run(
+        *extra: str, playbook: str = "virtnet.qos.audit", always: dict[str, Any] | None = None, **hosts: dict[str, Any]
+    ) -> Audit:
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "ansible_become": False}
         inventory = {"all": {"hosts": {name: {**local, **given} for name, given in hosts.items()}}}
         inventory["all"]["vars"] = {"network_qos_affect": ["config"], **(always or {})}
         (tmp_path / "inventory.yml").write_text(json.dumps(inventory))
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory.yml", "virtnet.qos.audit"]
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "inventory.yml", playbook]
         ran = subprocess.run(
             [*command, *extra],
             check=False,
@@ -193,9 +196,17 @@ def test_nics_that_nobody_declared(run: Run, tmp_path: Path) -> None:
     assert written == ["audit.html", "audit.json"]
 
 
-def test_guests_that_are_not_as_declared(run: Run, tmp_path: Path) -> None:
-    audit = run(one=host(tmp_path, nic("01", SLOW)), always={"qos_audit_fail_on": []})
-    assert audit.status == 0
+def test_guests_that_are_not_as_declared_and_the_examples_of_the_filters(run: Run, tmp_path: Path) -> None:
+    examples = [task for module in (audit_report, audit_render) for task in yaml.safe_load(module.EXAMPLES)]
+    after = {"hosts": "all", "gather_facts": False, "tasks": examples}
+    (tmp_path / "qos-audit").mkdir()
+    play = tmp_path / "qos-audit/play.yml"
+    play.write_text(json.dumps([{"import_playbook": "virtnet.qos.audit"}, after]))
+    one = host(tmp_path, nic("01", SLOW))
+    audit = run(playbook=str(play), one=one, always={"qos_audit_fail_on": [], "qos_audit_formats": ["json"]})
+    assert audit.status == 0, audit.printed
+    assert re.search(r'"msg": \[\s*"one"\s*\]', audit.printed)
+    assert (audit.folder / "audit.html").read_text() == audit_render.audit_render(audit.report, "html")
     (drift,) = (each for each in audit.report["findings"] if each["kind"] == "drift")
     assert drift["message"] == (
         "running and persistent: is inbound average 4mbit; declared inbound average 8mbit, floor 6.4mbit"
