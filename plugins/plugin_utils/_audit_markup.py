@@ -26,16 +26,16 @@ class Markup(str):
 Child = Union[str, int, None, Iterable["Child"]]
 
 
-def tag(name: str, /, *children: Child, **attributes: str | int | float | None) -> Markup:
+def tag(element: str, /, *children: Child, **attributes: str | int | float | None) -> Markup:
     """Return an element; ``class_`` is class, ``stroke_width`` is stroke-width, and None is left out."""
     said = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    if name in _VOID:
-        return Markup(f"<{name}{said}>")
-    return Markup(f"<{name}{said}>{join(children)}</{name}>")
+    if element in _VOID:
+        return Markup(f"<{element}{said}>")
+    return Markup(f"<{element}{said}>{join(children)}</{element}>")
 
 
 def join(child: Child) -> Markup:

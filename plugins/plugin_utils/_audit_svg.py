@@ -174,16 +174,16 @@ def histogram(counts: Mapping[str, Mapping[str, int]]) -> Markup:
     names = [*BUCKETS, UNLIMITED]
     most = max([max(each.values()) for each in counts.values()] + [1])
     slot = (WIDTH - 2 * left) / len(names)
-    bar = min(slot * 0.34, 34)
+    wide = min(slot * 0.34, 34)
     drawn: list[Child] = [tag("line", x1=left, x2=WIDTH - left, y1=height - foot, y2=height - foot, class_="axis")]
     for index, name in enumerate(names):
         middle = left + slot * (index + 0.5)
         drawn.append(_text(middle, height - 6, name, "muted", "middle"))
         for number, (direction, each) in enumerate(counts.items()):
             tall = each[name] / most * (height - foot - 22)
-            x = middle + (number - 1) * bar + (2 if number else -2)
+            x = middle + (number - 1) * wide + (2 if number else -2)
             if each[name]:
                 words = f"{each[name]} NICs, {direction} {name}"
-                drawn.append(_rect((x, height - foot - max(tall, 1.5), bar, max(tall, 1.5)), f"d-{direction}", words))
-                drawn.append(_text(x + bar / 2, height - foot - tall - 5, str(each[name]), "muted", "middle"))
+                drawn.append(_rect((x, height - foot - max(tall, 1.5), wide, max(tall, 1.5)), f"d-{direction}", words))
+                drawn.append(_text(x + wide / 2, height - foot - tall - 5, str(each[name]), "muted", "middle"))
     return _svg(height, "NICs by the size of their average rates", drawn)
