@@ -21,6 +21,7 @@ libvirt = pytest.importorskip("libvirt")
 Run = Callable[..., dict[str, Any]]
 
 URI = "test:///default"
+BROUGHT = "test"  # the domain that the driver brings along
 CAPPED = """<network><name>capped</name><forward mode='route'/><bridge name='virbr7'/>
   <ip address='192.0.2.1' prefix='24'/><bandwidth><inbound average='1000'/></bandwidth>
   <portgroup name='gold'><bandwidth><outbound average='6'/></bandwidth></portgroup></network>"""
@@ -32,9 +33,11 @@ def host(
 ) -> Iterator[Any]:
     """Give a connection to a host with these, and with the domain and the network that the driver brings along.
 
-    That state lives in this process while a connection is open. Domains that a test adds go with it.
+    That state lives in this process while a connection is open, also one of an earlier test that nobody closed. So
+    domains that a test adds go with it, and the one that the driver brings along becomes again what it was.
     """
     connection = libvirt.open(URI)
+    brought = connection.lookupByName(BROUGHT).XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
     added = [connection.networkDefineXML(xml) for xml in networks]
     for network in added:
         network.create()
@@ -47,8 +50,8 @@ def host(
         yield connection
     finally:
         for domain in connection.listAllDomains():
-            if domain.name() != "test":
-                remove(domain)
+            remove(domain)
+        connection.defineXML(brought).create()
         for network in added:
             network.destroy()
             network.undefine()
