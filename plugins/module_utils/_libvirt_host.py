@@ -68,16 +68,17 @@ class Away(HostError):
 def check_uri(uri: str, problems: Problems) -> None:
     """Refuse what cannot limit bandwidth: a session daemon has no privilege to (qemuDomainSetInterfaceParameters)."""
     try:
-        path = urlsplit(uri).path.rstrip("/")
+        parts = urlsplit(uri)
     except ValueError as error:
-        path = ""
+        parts = urlsplit("")
         problems.add("uri", uri, f"not a URI, {error}", "write one such as qemu:///system")
     if not uri.isprintable():
         problems.add("uri", uri, "no URI has such a character", "write one such as qemu:///system")
     if not uri.strip():
         problems.add("uri", uri, "it is empty, and libvirt would guess", "write one such as qemu:///system")
-    if path == "/session":
-        problems.add("uri", uri, _SESSION, f"use {uri.replace('/session', '/system', 1)}")
+    if parts.path.rstrip("/") == "/session":
+        start = len(parts.scheme) + len(parts.netloc)  # a host can be called session, too
+        problems.add("uri", uri, _SESSION, f"use {uri[:start]}{uri[start:].replace('/session', '/system', 1)}")
 
 
 class Host:

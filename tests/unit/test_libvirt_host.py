@@ -481,6 +481,8 @@ def test_a_guest_that_is_shut_off_before_it_is_written(guest: Any) -> None:
         ("qemu:///session", "use qemu:///system"),
         ("qemu+ssh://kvm1.example.com/session", "use qemu+ssh://kvm1.example.com/system"),
         ("qemu:///session?socket=/run/user/1000/x", "use qemu:///system?socket=/run/user/1000/x"),
+        ("qemu+ssh://session-host/session?x=/session", "use qemu+ssh://session-host/system?x=/session"),
+        ("qemu+ssh://ann@session/session", "use qemu+ssh://ann@session/system"),
     ],
 )
 def test_a_session_is_refused(uri: str, remedy: str) -> None:
