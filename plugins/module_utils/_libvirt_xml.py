@@ -110,6 +110,8 @@ class Network:
     default_portgroup: str | None = None
     bridge: str | None = None
     openvswitch: bool = False
+    # The portgroups whose NICs are ports of Open vSwitch, whatever the network itself says.
+    switched: frozenset[str] = frozenset()
 
     def plugged(self, nic: Nic) -> Nic:
         """Return a NIC of this network as a running guest has it (networkAllocatePort in src/network/bridge_driver.c).
@@ -120,9 +122,10 @@ class Network:
             return nic
         direct = self.forward in ("private", "vepa", "passthrough") or (self.forward == "bridge" and not self.bridge)
         kind = "hostdev" if self.forward == "hostdev" else "direct" if direct else nic.type
-        if kind == nic.type and self.openvswitch <= nic.openvswitch:
+        openvswitch = nic.openvswitch or self.openvswitch or self.portgroup_of(nic) in self.switched
+        if kind == nic.type and openvswitch == nic.openvswitch:
             return nic
-        return replace(nic, type=kind, openvswitch=nic.openvswitch or self.openvswitch)
+        return replace(nic, type=kind, openvswitch=openvswitch)
 
     def portgroup_of(self, nic: Nic) -> str | None:
         """Return the portgroup of a NIC of this network: its own, or the default one."""
@@ -218,9 +221,19 @@ def _noted(root: _Element) -> Iterator[str]:
     for element in root.iterfind("metadata//*"):
         local = etree.QName(element).localname
         name = f"{element.prefix}:{local}" if element.prefix else local
-        yield f"{name}={(element.text or '').strip()}"
+        yield f"{name}={_text(element).strip()}"
         for attribute, value in element.items():
             yield f"{name}@{etree.QName(str(attribute)).localname}={value!s}"
+
+
+def _text(element: _Element) -> str:
+    """Return the text before the first element inside, which comments may interrupt."""
+    parts = [element.text]
+    for child in element:
+        if isinstance(child.tag, str):
+            break
+        parts.append(child.tail)
+    return "".join(part for part in parts if part)
 
 
 def nic_with(bandwidth: Bandwidth, domain_xml: str, mac: str) -> str:
@@ -260,8 +273,13 @@ def read_network(network_xml: str) -> Network:
         portgroups={name: read_bandwidth(group) for name, group in groups.items()},
         default_portgroup=next((name for name, group in groups.items() if group.get("default") == "yes"), None),
         bridge=None if bridge is None else bridge.get("name"),
-        openvswitch=root.find("virtualport[@type='openvswitch']") is not None,
+        openvswitch=_is_switched(root),
+        switched=frozenset(name for name, group in groups.items() if _is_switched(group)),
     )
+
+
+def _is_switched(parent: _Element) -> bool:
+    return parent.find("virtualport[@type='openvswitch']") is not None
 
 
 def read_bandwidth(parent: _Element) -> Bandwidth:

@@ -271,6 +271,13 @@ def test_metadata_are_elements_and_attributes_with_their_prefixes() -> None:
         ),
     )
     assert read_domain(domain, metadata=False).about == About()
+
+
+def test_a_comment_takes_nothing_from_metadata() -> None:
+    domain = """<domain><metadata><a:x xmlns:a="urn:a"><!-- ours --><a:tier><!-- since May -->go<?p i?>ld</a:tier>
+      <a:mixed>one <!-- and --> two<a:inner>three</a:inner>four</a:mixed></a:x></metadata></domain>"""
+    noted = read_domain(domain).about.metadata
+    assert noted == ("a:x=", "a:tier=gold", "a:mixed=one  two", "a:inner=three")
     assert not read_domain("<domain/>").running
 
 

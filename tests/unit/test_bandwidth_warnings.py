@@ -21,7 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings im
     warn_of_saved,
     warnings,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic, read_network
 
 MAC = "52:54:00:00:00:01"
 GOLD = Bandwidth(Limit(5), Limit(6))
@@ -70,6 +70,23 @@ def test_a_guest_that_is_off_is_warned_of_as_what_it_will_be(network: Network, d
     off = Domain("d", "u", {"config": (Nic(MAC, "network", network="prod"),)})
     told = warnings(claim_all(off, [MAC], wanted), {"prod": network}.get)
     assert [text.split(".")[0] for text in told] == directions.split()
+
+
+def test_a_portgroup_can_be_on_open_vswitch_by_itself() -> None:
+    """libvirt merges the virtualports of NIC, network and portgroup (networkAllocatePort)."""
+    prod = read_network(
+        "<network><name>prod</name><forward mode='bridge'/><bridge name='ovsbr'/><portgroup name='plain'/>"
+        "<portgroup name='ovs' default='yes'><virtualport type='openvswitch'/></portgroup></network>"
+    )
+    wanted = Wanted({"outbound": Limit(10, peak=20)})
+    for portgroup, device in (
+        (None, "on ports of Open vSwitch"),
+        ("ovs", "on ports of Open vSwitch"),
+        ("plain", "tap"),
+    ):
+        off = Domain("d", "u", {"config": (Nic(MAC, "network", network="prod", portgroup=portgroup),)})
+        (warning,) = warnings(claim_all(off, [MAC], wanted), {"prod": prod}.get)
+        assert device in warning
 
 
 def test_a_policer_drops_what_is_larger_than_its_burst() -> None:
