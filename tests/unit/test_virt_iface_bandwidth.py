@@ -46,6 +46,13 @@ def run(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.
     return runner(virt_iface_bandwidth, capfd, monkeypatch, domain="web")
 
 
+@pytest.mark.parametrize("name", ["日本\u3000サーバ", "web\u00a0x", "👩\u200d💻", "a\u2028b"])
+def test_a_name_that_python_would_not_print(run: Run, connection: Any, name: str) -> None:
+    connection.defineXML(OFF.replace("off", name))
+    result = four_ways(run, connection, domain=name, interface="all", **GOOD)
+    assert [entry["domain"] for entry in result["interfaces"]] == [name]
+
+
 def parameters(connection: Any, domain: str, mac: str, flag: int) -> dict[str, int]:
     shown = connection.lookupByName(domain).interfaceParameters(mac, flag)
     return {name: value for name, value in shown.items() if value}
