@@ -23,6 +23,7 @@ SCOPE_NAMES = {"live": "running guest", "config": "persistent definition"}
 LISTED = 20  # NICs, domains or policies in one sentence; there can be a thousand
 
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}", re.ASCII)
+_BARE_MAC = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 FindNetwork = Callable[[str], Optional[Network]]
 
@@ -70,6 +71,20 @@ def claim_all(domain: Domain, macs: Iterable[str], wanted: Wanted) -> list[Claim
     return claims
 
 
+def mac_meant(text: str) -> tuple[str, str] | None:
+    """Return what is wrong with a MAC that is written as libvirt does not, and the way out; None for any other text."""
+    bare = re.sub("[-.]", "", text.strip().lower())
+    if _BARE_MAC.fullmatch(bare):
+        mac = ":".join(bare[start : start + 2] for start in range(0, 12, 2))
+        return "libvirt writes MACs with colons", f'write "{mac}"'
+    # YAML 1.1 has numbers of base 60: 52:54:00:12:34:56 is 41135085296. (A MAC that begins with 0 stays a text.)
+    if re.fullmatch("[1-9][0-9]{9,10}", bare) and 10 <= int(bare) // 60**5 < 100:
+        groups = [int(bare) // 60**5, *(int(bare) // 60**power % 60 for power in range(4, -1, -1))]
+        mac = ":".join(f"{group:02}" for group in groups)
+        return "without quotes, YAML makes such a number of a MAC that has digits only", f'write "{mac}", in quotes'
+    return None
+
+
 def select(domain: Domain, interface: str, problems: Problems, path: str = "") -> list[str]:
     """Return the MACs of the NICs that ``interface`` names: a MAC, a target device, an alias, or ``all``.
 
@@ -91,7 +106,8 @@ def select(domain: Domain, interface: str, problems: Problems, path: str = "") -
             return []
     if not macs and wanted.lower() != "all":
         rule = f"domain '{domain.name}' has no such NIC; it has {_listed(_once(everything)) or 'none at all'}"
-        problems.add(f"{path}interface", interface, rule, "name one of them by MAC, target device or alias")
+        why, remedy = mac_meant(wanted) or ("", "name one of them by MAC, target device or alias")
+        problems.add(f"{path}interface", interface, f"{rule}{why and f'; {why}'}", remedy)
     for scope in SCOPES:
         present = [nic.mac for nic in domain.nics.get(scope, ())]
         twice = [mac for mac in macs if present.count(mac) > 1]

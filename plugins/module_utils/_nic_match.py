@@ -14,12 +14,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import FindNetwork
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import FindNetwork, mac_meant
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 DOMAIN_KEYS = ("domain", "title", "metadata")
 NIC_KEYS = ("network", "portgroup", "bridge", "mac")
+
+_NO_MAC = re.compile(r"[-.]|^[0-9a-f]{3,}$", re.ASCII)
+_COLONS = ("it fits no MAC, which libvirt writes with colons", 'write it as in "52:54:00:*", in quotes')
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,13 @@ def parse_match(options: Mapping[str, list[str] | None], problems: Problems, opt
 
 
 def _parse_globs(globs: list[str], problems: Problems, option: str) -> Globs:
-    # libvirt knows MACs in any case, and shows them in lower case.
-    texts = [glob.lower() for glob in globs] if option.endswith(".mac") else globs
+    texts = globs
+    if option.endswith(".mac"):
+        # libvirt knows MACs in any case, and shows them in lower case.
+        texts = [glob.lower() for glob in globs]
+        for text in texts:
+            if _NO_MAC.search(re.sub(r"\[[^]]+\]", "", text)):
+                problems.add(option, text, *(mac_meant(text) or _COLONS))
     if not all(texts):
         problems.add(option, globs, "an empty glob fits nothing", "give a name or a glob, or drop the key")
     if not texts:

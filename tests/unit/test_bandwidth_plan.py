@@ -151,6 +151,9 @@ def test_a_mac_is_found_in_any_case() -> None:
     [
         (DOMAIN, "vnet9", ["interface 'vnet9': domain 'web' has no such NIC; it has 52:54:00:00:00:01 (vnet0, net0,"]),
         (DOMAIN, "52:54:00:00:00:09", ["interface '52:54:00:00:00:09': domain 'web' has no such NIC"]),
+        (DOMAIN, "41135085296", ["has no such NIC; it has 52", 'digits only; write "52:54:00:12:34:56", in quotes.']),
+        (DOMAIN, "52-54-00-00-00-01", ['libvirt writes MACs with colons; write "52:54:00:00:00:01".']),
+        (DOMAIN, "525400000001", ['libvirt writes MACs with colons; write "52:54:00:00:00:01".']),
         (Domain("d", "u", {"live": ()}), "vnet0", ["domain 'd' has no such NIC; it has none at all"]),
         (
             DOMAIN,
@@ -182,6 +185,12 @@ def test_a_selector_that_does_not_name_nics_is_refused(domain: Domain, interface
     assert len(problems.found) == 1
     for sentence in sentences:
         assert sentence in problems.found[0]
+
+
+@pytest.mark.parametrize("name", ["41135085296", "deadbeef0123", "7"])
+def test_a_device_can_be_called_like_a_mac_without_colons(name: str) -> None:
+    domain = Domain("d", "u", {"live": (nic(1, target=name),)})
+    assert select(domain, name, Problems()) == [nic(1).mac]
 
 
 def test_a_mac_that_is_there_twice_does_not_matter_to_others() -> None:

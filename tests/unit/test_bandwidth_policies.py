@@ -8,10 +8,11 @@ import fnmatch
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Claim
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Claim, mac_meant
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import (
     Policies,
     parse_policies,
@@ -169,6 +170,19 @@ def test_policies_without_a_domain_concern_all() -> None:
         ({}, 'policies[0].match: a match that names nothing would be for every NIC of the host; write domain: "*" if'),
         ({"domain": []}, "policies[0].match.domain []: an empty list fits nothing; give a name or a glob, or drop"),
         ({"title": ["a", ""]}, "policies[0].match.title ['a', '']: an empty glob fits nothing; give a name or a glob"),
+        (
+            {"mac": ["41135085296"]},
+            "policies[0].match.mac '41135085296': without quotes, YAML makes such a number of a MAC that has digits "
+            'only; write "52:54:00:12:34:56", in quotes.',
+        ),
+        (
+            {"mac": ["52-54-00-AB-CD-EF"]},
+            "policies[0].match.mac '52-54-00-ab-cd-ef': libvirt writes MACs with colons; write \"52:54:00:ab:cd:ef\".",
+        ),
+        ({"mac": ["525400abcdef"]}, "policies[0].match.mac '525400abcdef': libvirt writes MACs with colons; write"),
+        ({"mac": ["5254.00ab.cdef"]}, "policies[0].match.mac '5254.00ab.cdef': libvirt writes MACs with colons; wri"),
+        ({"mac": ["52-54-*"]}, "policies[0].match.mac '52-54-*': it fits no MAC, which libvirt writes with colons; w"),
+        ({"mac": ["187254"]}, "policies[0].match.mac '187254': it fits no MAC, which libvirt writes with colons; wri"),
     ],
 )
 def test_a_match_that_cannot_be_meant(match: dict[str, Any], sentence: str) -> None:
@@ -176,6 +190,22 @@ def test_a_match_that_cannot_be_meant(match: dict[str, Any], sentence: str) -> N
     parse_policies([element(**match)], problems)
     (problem,) = problems.found
     assert problem.startswith(sentence)
+
+
+@pytest.mark.parametrize("glob", ["*", "52:*", "52:54:00:[0-9a-f]?:*", "00:16:3E:00:00:01", "5[!3-9]:*", "*01", "52"])
+def test_a_glob_of_macs(glob: str) -> None:
+    problems = Problems()
+    parse_policies([element(mac=[glob])], problems)
+    assert problems.found == []
+
+
+@given(st.lists(st.integers(0, 59), min_size=5, max_size=5), st.integers(10, 99))
+def test_a_mac_that_yaml_made_a_number_of_is_told_as_it_was(groups: list[int], first: int) -> None:
+    mac = ":".join(f"{group:02}" for group in (first, *groups))
+    number = yaml.safe_load(mac)
+    assert isinstance(number, int)
+    _rule, remedy = mac_meant(str(number)) or ("", "")
+    assert mac in remedy
 
 
 def test_all_problems_of_all_policies_are_told() -> None:
