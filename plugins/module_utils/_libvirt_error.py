@@ -21,6 +21,10 @@ with contextlib.suppress(ImportError):  # _libvirt_host tells of it
 _START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 _BECOME = "run the task with become=true, or as a user whom this host lets manage libvirt (group libvirt, polkit)"
 _LOGIN = f"libvirt did not let this user in: give the username and password if it asks for them, or {_BECOME}"
+_CERTIFICATES = (
+    "qemu+tls needs certificates that fit each other: on the host that the task runs on cacert.pem, clientcert.pem and "
+    "clientkey.pem, readable to this user, where libvirt looks for them (or where pkipath in the uri says)"
+)
 SILENT = "see whether libvirt hangs there, or raise the option timeout"
 _REPLUG = (
     "the virtual network was restarted while the guest was plugged in; restart the guest, or the daemon of libvirt, "
@@ -68,12 +72,14 @@ def sentence(doing: str, error: Any) -> str:
 
 
 def _hint(error: Any) -> str | None:
-    code = error.get_error_code()
-    if "keepalive" in error.get_error_message():  # an internal error, as many others
+    code, text = error.get_error_code(), error.get_error_message()
+    if "keepalive" in text:  # an internal error, as many others
         return SILENT
-    if "in path" in error.get_error_message():  # the client's ssh or nc
+    if "in path" in text:  # the client's ssh or nc
         return "install it on the host that the task runs on"
-    if code == libvirt.VIR_ERR_SYSTEM_ERROR:
+    if any(word in text for word in ("certificate", "client key", "x509")):  # a file, or who is not trusted
+        return _CERTIFICATES
+    if code == libvirt.VIR_ERR_SYSTEM_ERROR and ("socket" in text or "connect to server" in text):
         # virReportSystemError puts errno into int1.
         return {
             errno.ENOENT: f"libvirt is not running here, its socket does not exist: check the option uri, or {_START}",

@@ -534,6 +534,23 @@ def test_a_socket_that_nobody_listens_on(tmp_path: Path) -> None:
             Host(f"qemu+unix:///system?socket={path}")
 
 
+@pytest.mark.parametrize(
+    ("there", "told"),
+    [
+        ((), "Cannot read CA certificate '"),
+        (("cacert.pem",), "Unable to import CA certificate list"),
+        (("cacert.pem", "clientcert.pem", "clientkey.pem"), "Unable to import client certificate"),
+    ],
+)
+def test_qemu_tls_without_what_it_needs(tmp_path: Path, there: tuple[str, ...], told: str) -> None:
+    for name in there:
+        (tmp_path / name).write_text("none", encoding="ascii")
+    with pytest.raises(HostError, match=told) as failed:
+        Host(f"qemu+tls://127.0.0.1:1/system?pkipath={tmp_path}")
+    assert "qemu+tls needs certificates that fit each other: on the host that the task runs" in str(failed.value)
+    assert "socket" not in str(failed.value)
+
+
 def test_a_uri_that_no_driver_takes() -> None:
     with pytest.raises(HostError, match="Connecting to test:///nowhere/at/all failed: "):
         Host("test:///nowhere/at/all")
@@ -542,8 +559,6 @@ def test_a_uri_that_no_driver_takes() -> None:
 @pytest.mark.parametrize(
     ("code", "number", "hint"),
     [
-        (38, errno.EACCES, "this user may not open libvirt's socket: run the task with become=true"),
-        (38, errno.EPERM, "this user may not open libvirt's socket"),
         (
             libvirt.VIR_ERR_AUTH_FAILED,
             -1,
@@ -563,6 +578,24 @@ def test_what_to_do_about_an_error(code: int, number: int, hint: str | None) -> 
     text = _libvirt_error.sentence("Doing it", error)
     assert text.startswith(f"Doing it failed: it failed (libvirt error {code})")
     assert (hint in text) if hint else text.endswith(").")
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "text", "hint"),
+    [
+        (38, errno.EACCES, "Failed to connect socket to '/s'", "this user may not open libvirt's socket: run the task"),
+        (38, errno.EPERM, "Failed to connect socket to '/s'", "this user may not open libvirt's socket"),
+        (38, errno.EACCES, "Cannot read client key '/k'", "; qemu+tls needs certificates"),
+        (45, -1, "authentication failed: Failed to verify peer's certificate", "; qemu+tls needs certificates"),
+        (38, errno.EACCES, "Failed to open file '/etc/libvirt/auth.conf'", None),
+        (38, errno.ENOENT, "Cannot find it", None),
+    ],
+)
+def test_what_an_error_is_about(code: int, number: int, text: str, hint: str | None) -> None:
+    error = libvirt.libvirtError(text)
+    error.err = (code, 7, text, 2, "%s", text, None, number, -1)
+    told = _libvirt_error.sentence("Doing it", error)
+    assert (hint in told) if hint else told == f"Doing it failed: {text} (libvirt error {code})."
 
 
 def test_libvirt_prints_nothing_itself(capfd: pytest.CaptureFixture[str]) -> None:
