@@ -355,6 +355,8 @@ class Host:
         # The XML for a migration is that of the running guest, but as it was defined: of type network, and without
         # what its portgroup gives. The ordinary live XML would turn all of that into the NIC's own.
         xml = nic_with(bandwidth, domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE), mac)
+        if not xml:
+            self._get(domain, mac, "live")  # raises what libvirt says of a NIC that is not there
         domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def _apply(self, change: Change, lenient: bool) -> None:

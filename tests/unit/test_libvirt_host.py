@@ -451,6 +451,20 @@ def test_a_nic_that_is_taken_before_it_is_written_is_no_failure_of_a_host(guest:
     )
 
 
+@pytest.mark.parametrize("lenient", [True, False])
+def test_a_nic_that_is_unplugged_before_it_is_plugged_anew(guest: Any, lenient: bool) -> None:
+    host = Host("test:///default")
+    change = change_of(host, live=NO_BANDWIDTH)
+    made, (failure,) = host.converge(
+        [replace(change, nic=replace(change.nic, mac="52:54:00:00:00:99"), renew=True)], lenient
+    )
+    assert made == []
+    assert not failure.stands
+    assert isinstance(failure, Away) == lenient
+    expected = "it was taken from the running guest before it was written." if lenient else "(libvirt error 8). Nothing"
+    assert expected in str(failure)
+
+
 def test_a_domain_that_vanishes_before_it_is_written(guest: Any) -> None:
     host = Host("test:///default")
     change = change_of(host, live=NEW)
