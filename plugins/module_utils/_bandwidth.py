@@ -52,6 +52,11 @@ class Limit:
         return self == UNLIMITED
 
     @property
+    def wide(self) -> bool:
+        """Whether it says more than a call of libvirt can hold, as a definition can."""
+        return any(getattr(self, name) > RATES.largest for name in FIELDS)
+
+    @property
     def cap(self) -> int:
         """The most that may pass, in kB/s; 0 where nothing caps it."""
         return self.peak or self.average

@@ -302,6 +302,13 @@ class Host:
     def _set(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
         set_interface_parameters(domain, mac, to_parameters(bandwidth, directions), _flag(scope))
 
+    def _put(self, domain: Any, mac: str, scope: str, bandwidth: Bandwidth, directions: list[str]) -> None:
+        """Set these directions; all of a running NIC by its XML where one has what a call cannot hold."""
+        if scope == "live" and any(bandwidth[direction].wide for direction in directions):
+            self._update(domain, mac, bandwidth)
+        else:
+            self._set(domain, mac, scope, bandwidth, directions)
+
     def renew(self, domain: Domain, nic: Nic) -> None:
         """Give the NIC of a running guest, which has no bandwidth of its own, what its portgroup gives by now."""
         self.check_idle(domain)
@@ -338,10 +345,8 @@ class Host:
         with explained(f"{stands}, until it is set again (virt_iface_bandwidth, virsh domiftune): setting it"):
             if nic.own.unlimited:
                 self._renew(handle, nic.mac)
-            elif nic.own[direction].average > RATES.largest:  # a definition can say more than a call
-                self._update(handle, nic.mac, nic.own)
             else:
-                self._set(handle, nic.mac, "live", nic.own, [direction])
+                self._put(handle, nic.mac, "live", nic.own, [direction])
 
     def _renew(self, domain: Any, mac: str) -> None:
         """Plug a running NIC anew without a bandwidth of its own: libvirt then gives it its portgroup's, if any.
@@ -387,7 +392,7 @@ class Host:
                     self._renew(domain, change.nic.mac)
                     directions = write.after.differing(NO_BANDWIDTH)
                 if directions:
-                    self._set(domain, change.nic.mac, scope, write.after, directions)
+                    self._put(domain, change.nic.mac, scope, write.after, directions)
             except libvirt.libvirtError as error:
                 gone = self._away(domain, change.nic, scope, error) if lenient else None
                 if gone:
@@ -454,7 +459,7 @@ class Host:
                     if scope == "live" and write.before.unlimited and not nic.shown.unlimited:
                         self._renew(domain, nic.mac)  # so that it has its portgroup's again
                     else:
-                        self._set(domain, nic.mac, scope, write.before, own.differing(write.before))
+                        self._put(domain, nic.mac, scope, write.before, own.differing(write.before))
                     said.append(f"The {SCOPE_NAMES[scope]} was set back to what it was.")
                 elif scope == "live" and nic.openvswitch:
                     stands = True  # of it libvirt undoes nothing

@@ -386,6 +386,52 @@ def test_what_a_call_cannot_hold_is_not_set_back_and_told(guest: Any) -> None:
     assert "it was more than a call of libvirt can hold. It may have the new value." in str(failure)
 
 
+WIDE = Bandwidth(Limit(2**32 + 1), Limit(9))
+
+
+class Renewing(Host):
+    """libvirt as it changes NICs by their XML, which the test driver cannot; ``fails`` is what it refuses."""
+
+    fails: Bandwidth | None = None
+
+    def __init__(self, uri: str) -> None:
+        super().__init__(uri)
+        self.given: list[Bandwidth] = []
+
+    def _update(self, domain: Any, mac: str, bandwidth: Bandwidth) -> None:
+        self.given.append(bandwidth)
+        if bandwidth == self.fails:
+            super()._get(domain, "52:54:00:00:00:99", "live")
+        if bandwidth == NO_BANDWIDTH:
+            self._set(domain, mac, "live", bandwidth, ["inbound", "outbound"])
+
+
+@pytest.fixture
+def wide() -> Iterator[Any]:
+    """A running guest whose NIC was defined with more than a call can hold."""
+    inbound = f"<bandwidth><inbound average='{2**32 + 1}'/>"
+    with driver.host(running=[domain_xml("web").replace("<bandwidth>", inbound)]):
+        yield
+
+
+def test_what_a_call_cannot_hold_is_kept_when_a_nic_is_plugged_anew(wide: None) -> None:
+    host = Renewing("test:///default")
+    after = Bandwidth(WIDE.inbound)
+    host.converge([replace(change_of(host), writes={"live": Write(WIDE, after)}, renew=True)])
+    assert host.given == [NO_BANDWIDTH, after]
+
+
+def test_what_a_call_cannot_hold_is_set_back_in_a_running_guest(wide: None) -> None:
+    host = Renewing("test:///default")
+    host.fails = Bandwidth(WIDE.inbound)
+    change = replace(change_of(host), writes={"live": Write(WIDE, host.fails)}, renew=True)
+    made, (failure,) = host.converge([change])
+    assert made == []
+    assert host.given == [NO_BANDWIDTH, host.fails, WIDE]
+    assert not failure.stands
+    assert str(failure).endswith("The running guest was set back to what it was. Nothing of this NIC has changed.")
+
+
 def test_a_port_of_open_vswitch_may_have_the_new_value(guest: Any) -> None:
     host = Failing("test:///default")
     host.failing = ("live",)
