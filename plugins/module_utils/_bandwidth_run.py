@@ -33,7 +33,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies im
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warn_of_saved, warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import login_of
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Away, Host, check_uri
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import STARTED, Away, Host, check_uri
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -139,12 +139,9 @@ def _converge_host(
     if not check_mode and "live" in scopes:
         # Started from a definition that has what is wanted, a guest has it too.
         changed = {change.uuid for change in changes} if "config" in scopes else {domain.uuid for domain in domains}
-        settled = {domain.uuid for domain in domains if domain.running or domain.uuid not in changed}
-        outcome.notes += [
-            f"Domain '{name}' was started meanwhile, perhaps with what it had before; run again."
-            for name in host.started(settled)
-            if policies.concern(name)
-        ]
+        settled = {domain.uuid for domain in domains if domain.uuid not in changed}
+        outcome.notes += [STARTED.format(name) for name in host.started(settled) if policies.concern(name)]
+    outcome.notes = list(dict.fromkeys(outcome.notes))  # one of a guest, however many NICs it has
     return outcome
 
 

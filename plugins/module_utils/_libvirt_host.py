@@ -54,6 +54,8 @@ else:
     LIBVIRT_IMPORT_ERROR = None
 
 NO_ID = -1  # of a domain that does not run
+STOPPED = "Domain '{}' was shut off meanwhile, and defined as it was before; run again."
+STARTED = "Domain '{}' was started meanwhile, perhaps with what it had before; run again."
 _SESSION = "libvirt limits bandwidth only in its system daemon, not in a session"
 
 
@@ -91,6 +93,9 @@ class Host:
     def __init__(self, uri: str, read_only: bool = False, login: Login = NOBODY) -> None:
         self._uri = uri
         self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
+        self._listed: dict[
+            str, int
+        ] = {}  # the number that each domain had when it was listed: a restart gives a new one
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with explained(f"Connecting to {uri}"):
@@ -138,6 +143,7 @@ class Host:
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT) if running else ()
         if concern is not None:
             named = [each for each in named if concern(each[0])]
+        self._listed = {uuid: number for _name, number, uuid, _handle in named}
         off = [handle for _name, number, _uuid, handle in named if number == NO_ID] if "config" in scopes else []
         definitions = dict(zip(map(id, off), self._definitions(off)))
         answers = []
@@ -158,12 +164,15 @@ class Host:
             return self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE)
 
     def started(self, settled: Collection[str]) -> list[str]:
-        """Return the names of the domains that run now, but for those with these UUIDs."""
+        """Return the names of the domains that were started since they were listed, but for those with these UUIDs."""
         if not self._connection.isAlive():
             return []  # whatever broke the connection has been told
         with explained(f"Listing the domains on {self._uri}"):
             active = self._connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-        return sorted(handle.name() for handle in active if handle.UUIDString() not in settled)
+        found = {handle.name(): (handle.UUIDString(), handle.ID()) for handle in active}
+        return sorted(
+            name for name, (uuid, number) in found.items() if uuid not in settled and self._listed.get(uuid) != number
+        )
 
     def converge(self, changes: Sequence[Change], lenient: bool = False) -> tuple[list[Change], list[HostError]]:
         """Make these changes and read them back; return those that were made, and what went wrong with the others.
@@ -213,8 +222,23 @@ class Host:
                 for scope, write in change.writes.items()
                 if not lenient or _has(domain, scope, change.nic.mac)
             }
-            failures += [HostError(text) for text in unmet(replace(change, writes=writes), domain)]
+            missed = unmet(replace(change, writes=writes), domain)
+            came_between = self._came_between(change) if missed and lenient else None
+            if came_between:
+                failures.append(Away(came_between, writes))
+            else:
+                failures += [HostError(text) for text in missed]
         return failures
+
+    def _came_between(self, change: Change) -> str | None:
+        """Return what became of a guest since it was listed; None where it is the same."""
+        try:
+            number = self._connection.lookupByUUIDString(change.uuid).ID()
+        except libvirt.libvirtError:
+            number = NO_ID
+        if number == self._listed.get(change.uuid):
+            return None
+        return (STOPPED if number == NO_ID else STARTED).format(change.domain)
 
     def _find(self, name: str) -> Any:
         try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import re
 from collections.abc import Iterator
 from typing import Any, Callable
 
@@ -457,6 +458,77 @@ def test_a_guest_that_goes_before_it_is_read_back(run: Run, connection: Any, mon
     result = run(policies=ALL)
     assert "failed" not in result
     assert len(result["interfaces"]) == 4
+
+
+@pytest.mark.parametrize("affect", [["live", "config"], ["live"], ["config"]])
+@pytest.mark.parametrize("before", ["_read_back", "converge"])
+def test_guests_that_are_started_again_are_noted_once(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch, before: str, affect: list[str]
+) -> None:
+    """Each under its UUID: one that is shut off and started, one that is transient, and one that is defined anew."""
+
+    def again() -> None:
+        for name in ("brief", "db", "web"):
+            domain = connection.lookupByName(name)
+            xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE if name != "brief" else 0)
+            xml = re.sub(r"<bandwidth>.*?</bandwidth>", "", xml, flags=re.DOTALL)
+            domain.destroy()
+            if name == "db":
+                domain.undefine()
+                connection.defineXML(xml).create()
+            elif name == "brief":
+                connection.createXML(xml)
+            else:
+                domain.create()
+
+    interrupted(monkeypatch, again, before)
+    result = run(policies=[{"match": {"domain": ["brief", "db", "web"]}, **SMALL}], affect=affect)
+    assert "failed" not in result
+    noted = [text.split("'")[1] for text in result["notes"]]
+    if affect == ["config"]:  # only what was defined anew after it was written matters then
+        assert noted == (["db"] if before == "_read_back" else [])
+    else:
+        assert sorted(noted) == ["brief", "db", "web"]
+    assert all(
+        text.endswith("was started meanwhile, perhaps with what it had before; run again.") for text in result["notes"]
+    )
+
+
+def test_a_guest_whose_definition_alone_differed_is_noted_too(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs with what the definition had before it was written, which nobody would see."""
+    run(policies=ALL, affect=["live"])
+
+    def again() -> None:
+        connection.lookupByName("web").destroy()
+        connection.lookupByName("web").create()
+
+    interrupted(monkeypatch, again)
+    result = run(policies=ALL)
+    assert ("web", "01:01", "config", 0) in touched(result)
+    assert result["notes"] == ["Domain 'web' was started meanwhile, perhaps with what it had before; run again."]
+    assert touched(run(policies=ALL)) == [("web", "01:01", "live", 0)]
+
+
+@pytest.mark.parametrize("shut_off", [True, False])
+def test_a_definition_that_somebody_else_writes_meanwhile(
+    run: Run, connection: Any, monkeypatch: pytest.MonkeyPatch, shut_off: bool
+) -> None:
+    xml = connection.lookupByName("web").XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+
+    def change() -> None:
+        if shut_off:
+            connection.lookupByName("web").destroy()
+        connection.defineXML(xml)
+
+    interrupted(monkeypatch, change, "_read_back")
+    result = run(policies=ALL)
+    if shut_off:
+        assert result["notes"] == ["Domain 'web' was shut off meanwhile, and defined as it was before; run again."]
+    else:
+        assert result["failed"] is True
+        assert "but inbound reads back differently" in result["msg"]
 
 
 def test_guests_that_go_and_come_while_they_are_read(
