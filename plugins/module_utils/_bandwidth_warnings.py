@@ -116,6 +116,13 @@ def _peak(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
             f"{direction}.peak {RATE.format(limit.peak, RATES)}",
             f": libvirt ignores the {direction} peak on {device} devices, the average is what holds for",
         )
+    for name, each in wanted.limits.items():
+        if name != direction and not nic.openvswitch and each.peak > each.average and not each.burst:
+            yield _Warning(
+                f"{name}.peak {RATE.format(each.peak, RATES)}",
+                f" lasts as long as {name}.burst, and without one tc takes 1600 bytes, one packet: the average is what "
+                "holds for",
+            )
 
 
 def smallest_burst(average: int, policed: bool) -> int:
@@ -140,6 +147,13 @@ def _burst(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
                 f" is below {SIZE.format(needed, BURSTS)}, and {RATE.format(limit.average, RATES)} may not be reached: "
                 "it should hold what comes in a tick "
                 f"(rate / HZ, see tc-htb(8), HZ = {HZ}) and {least}. This is so for",
+            )
+        # libvirt gives a policer as many KiB as the average has kB/s (virNetDevBandwidthSet).
+        elif policed and not limit.burst and 0 < limit.average < PACKET:
+            yield _Warning(
+                f"{direction}.average {RATE.format(limit.average, RATES)}",
+                f": without a burst libvirt gives the policer one of {SIZE.format(limit.average, BURSTS)}, and what is "
+                f"larger, as a packet of {PACKET}KiB, never gets through; give a burst of {SEGMENT}KiB. This is so for",
             )
 
 

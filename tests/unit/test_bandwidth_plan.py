@@ -416,7 +416,7 @@ def test_what_is_wrong_in_both_scopes_is_said_once() -> None:
 
 
 def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
-    both = Wanted({"inbound": Limit(50, peak=100), "outbound": Limit(100, peak=200)}, path="policies[3].")
+    both = Wanted({"inbound": Limit(50, 100, 64), "outbound": Limit(100, 200, 64)}, path="policies[3].")
     networks = {"pool": Network("pool", "private")}  # its NICs are defined as of type network
     live = (nic(1, "network"), nic(2, "direct", network="pool"), nic(3, "bridge", openvswitch=True))
     domain = Domain("d", "u", {"live": live, "config": tuple(replace(nic, type="network") for nic in live[:2])})
@@ -425,7 +425,7 @@ def test_a_peak_is_ignored_in_the_direction_that_is_policed() -> None:
     assert tap.endswith("holds for 52:54:00:00:00:01.")
     assert macvtap.startswith("policies[3].inbound.peak 800kbit: libvirt ignores the inbound peak on macvtap devices")
     assert macvtap.endswith("holds for 52:54:00:00:00:02.")
-    assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, peak=100)})), no_network) == []
+    assert warnings(claim_all(domain, [live[0].mac], Wanted({"inbound": Limit(50, 100, 64)})), no_network) == []
     switched = warnings(claim_all(domain, [live[2].mac], both), no_network)
     assert [text.split(":")[0] for text in switched] == [
         "policies[3].inbound.peak 800kbit",

@@ -17,6 +17,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import Write, claim_all
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_plan import Change
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import (
+    network_warnings,
     smallest_burst,
     warn_of_saved,
     warnings,
@@ -66,7 +67,7 @@ def test_a_burst_that_is_too_small_for_its_rate() -> None:
     ],
 )
 def test_a_guest_that_is_off_is_warned_of_as_what_it_will_be(network: Network, directions: str) -> None:
-    wanted = Wanted(dict.fromkeys(DIRECTIONS, Limit(10, peak=20)))
+    wanted = Wanted(dict.fromkeys(DIRECTIONS, Limit(10, peak=20, burst=64)))
     off = Domain("d", "u", {"config": (Nic(MAC, "network", network="prod"),)})
     told = warnings(claim_all(off, [MAC], wanted), {"prod": network}.get)
     assert [text.split(".")[0] for text in told] == directions.split()
@@ -97,6 +98,36 @@ def test_a_policer_drops_what_is_larger_than_its_burst() -> None:
     (macvtap,) = warned(wanted, Nic(MAC, "direct"))
     assert macvtap.startswith("inbound.burst 63KiB")
     assert not warned(wanted, Nic(MAC, "bridge", openvswitch=True))
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("bridge", "inbound"), ("direct", "outbound")])
+def test_a_peak_without_a_burst_is_of_no_use_to_a_queue(kind: str, direction: str) -> None:
+    wanted = Wanted({direction: Limit(10, peak=20)}, path="policies[2].")
+    assert warned(wanted, Nic(MAC, kind)) == [
+        f"policies[2].{direction}.peak 160kbit lasts as long as {direction}.burst, and without one tc takes 1600 "
+        "bytes, one packet: the average is what holds for 52:54:00:00:00:01."
+    ]
+    assert not warned(Wanted({direction: Limit(10, peak=20, burst=2)}), Nic(MAC, kind))
+    assert not warned(Wanted({direction: Limit(10, peak=10)}), Nic(MAC, kind))
+
+
+def test_a_network_is_queued_inbound() -> None:
+    (told,) = network_warnings({"network 'prod'": Wanted({"inbound": Limit(10, peak=20)})})
+    assert told.startswith("inbound.peak 160kbit lasts as long as inbound.burst")
+    assert told.endswith("for network 'prod'.")
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("bridge", "outbound"), ("direct", "inbound")])
+def test_a_policer_has_a_burst_of_its_own_that_can_be_less_than_a_packet(kind: str, direction: str) -> None:
+    assert warned(Wanted({direction: Limit(1)}), Nic(MAC, kind)) == [
+        f"{direction}.average 8kbit: without a burst libvirt gives the policer one of 1KiB, and what is larger, as a "
+        "packet of 2KiB, never gets through; give a burst of 64KiB. This is so for 52:54:00:00:00:01."
+    ]
+    for enough in (Limit(2), Limit(1, burst=64), UNLIMITED):
+        assert not warned(Wanted({direction: enough}), Nic(MAC, kind))
+    (other,) = {"inbound", "outbound"} - {direction}
+    assert not warned(Wanted({other: Limit(1)}), Nic(MAC, kind))
+    assert not warned(Wanted({direction: Limit(1)}), Nic(MAC, kind, openvswitch=True))
 
 
 def test_the_largest_burst_is_never_too_small() -> None:

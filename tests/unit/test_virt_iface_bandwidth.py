@@ -149,7 +149,7 @@ def test_a_transient_domain(run: Run, connection: Any) -> None:
 
 @pytest.mark.parametrize("interface", ["52:54:00:00:00:04", "testnet3", "ua-direct"])
 def test_a_nic_by_whatever_names_it(run: Run, connection: Any, interface: str) -> None:
-    outbound = {"average": "1mbit", "peak": "2mbit"}
+    outbound = {"average": "1mbit", "peak": "2mbit", "burst": "64KiB"}
     result = four_ways(run, connection, interface=interface, outbound=outbound)
     assert [entry["mac"] for entry in result["interfaces"]] == ["52:54:00:00:00:04"]
     assert result["warned"] == []
