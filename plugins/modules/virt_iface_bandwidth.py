@@ -30,6 +30,7 @@ options:
     description:
       - Which NIC of O(domain), by its MAC address, its target device (such as V(vnet0)), or its alias (such as
         V(net0) or V(ua-uplink)).
+      - A MAC address is written with colons, and in quotes, since YAML makes a number of one that has digits only.
       - V(all) stands for every NIC of the domain.
       - Target devices and aliases that libvirt made up are known only while the guest is running. A MAC address
         always is.
@@ -78,7 +79,7 @@ options:
             type: list
             elements: str
           mac:
-            description: MAC address of the NIC, in any case.
+            description: MAC address of the NIC, in any case, with colons, and in quotes as in O(interface).
             type: list
             elements: str
           title:
@@ -168,6 +169,7 @@ options:
       peak:
         description:
           - The highest rate, for as long as O(inbound.burst) lasts. Not below O(inbound.average), which it needs.
+            Without a burst it is of no use, and the module then warns.
           - libvirt ignores it on macvtap devices, and the module then warns.
         type: str
       burst:
@@ -177,6 +179,8 @@ options:
           - The module warns of one that does not hold what comes at average rate in a tick of the kernel's clock, a
             hundredth of a second (the rule rate / HZ of tc-htb(8)), or a packet. This is 2 KiB for a queue, and 64 KiB,
             the largest segment that a guest hands over, for a policer, which drops what is larger than its burst.
+          - Without one libvirt gives a policer as many KiB as the average has kB/s. The module warns where not even a
+            packet fits in that.
         type: str
       floor:
         description:

@@ -35,8 +35,9 @@ SPDX-License-Identifier: GPL-3.0-or-later
 
 What `virt_iface_bandwidth` answers, word for word: `make refusals` writes this page with the module's own answers, and
 `tests/unit/test_refusals.py` fails when they are others. What is refused is refused before anything is changed, in
-check mode as well, and all of it at once. In `policies` the same rules hold, and a message begins with the number of
-the policy, from 0. Not here is what libvirt's test driver has not: virtual functions, macvtaps of a pool, and policers
+check mode as well, and all of it at once, in two rounds: what is wrong with the options themselves, and, once nothing
+is, what does not go with this host. In `policies` the same rules hold, and a message begins with the number of the
+policy, from 0. Not here is what libvirt's test driver has not: virtual functions, macvtaps of a pool, and policers
 that a portgroup puts on again.
 
 There are these domains and NICs. The network `capped` has 1MB/s inbound, its portgroup
@@ -153,6 +154,8 @@ REFUSED = (
             of(1, uri="qemu:///session", **SMALL),
             {"domain": "nobody", "interface": "all", **SMALL},
             {"domain": "web", "interface": "vnet7", **SMALL},
+            {"domain": "off", "interface": "41135040031", **SMALL},
+            {"domain": "off", "interface": "52-54-00-00-00-31", **SMALL},
             of(11, **SMALL),
             {"domain": "off", "interface": "52:54:00:00:00:31", "affect": ["live"], **SMALL},
             {"domain": "brief", "interface": "all", "affect": ["config"], **SMALL},
@@ -183,6 +186,7 @@ REFUSED = (
         (
             policies({"match": {}, **SMALL}),
             policies({"match": {"domain": "web"}, **SMALL}, {"match": {"domain": ""}, "inbound": {"average": "1"}}),
+            policies({"match": {"mac": "41135040031"}, **SMALL}, {"match": {"mac": "525400ab0001"}, **SMALL}),
             policies({"match": {"domain": "web"}, **SMALL}),
             policies({"match": {"domain": "twins"}, **SMALL}),
             policies(
@@ -209,8 +213,10 @@ WARNED = (
         (
             of(1, outbound={"average": "1mbit", "peak": "2mbit"}),
             of(5, inbound={"average": "1mbit", "peak": "2mbit"}),
+            of(1, inbound={"average": "1mbit", "peak": "2mbit"}),
             of(1, inbound={"average": "100mbit", "burst": "4KiB"}),
             of(1, outbound={"average": "1mbit", "burst": "4KiB"}),
+            of(1, outbound={"average": "8kbit"}),
             of(3, inbound={"average": "1mbit"}, outbound={"average": "2mbit"}),
             of(22, state="absent"),
             policies({"match": {"domain": "nobody"}, **SMALL}),
