@@ -19,6 +19,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import pu
 with contextlib.suppress(ImportError):  # _libvirt_xml tells of it
     from lxml import etree
 
+    # What people and programs noted in a network is written back as they wrote it.
+    _PARSER = etree.XMLParser(strip_cdata=False, resolve_entities=False, no_network=True, huge_tree=True)
+
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
@@ -28,7 +31,7 @@ Place = Optional[str]
 
 def with_bandwidths(network_xml: str, bandwidths: Mapping[Place, Bandwidth]) -> str:
     """Return the XML of a network in which these places have these bandwidths."""
-    root = etree.fromstring(network_xml.encode())
+    root = _parse(network_xml)
     for place, bandwidth in bandwidths.items():
         put_bandwidth(root if place is None else _portgroup(root, place), bandwidth)
     return etree.tostring(root, encoding="unicode")
@@ -36,16 +39,20 @@ def with_bandwidths(network_xml: str, bandwidths: Mapping[Place, Bandwidth]) -> 
 
 def portgroup_xml(network_xml: str, name: str, bandwidth: Bandwidth) -> str:
     """Return the element of a portgroup with this bandwidth: libvirt replaces the whole element (virNetworkUpdate)."""
-    group = _portgroup(etree.fromstring(network_xml.encode()), name)
+    group = _portgroup(_parse(network_xml), name)
     put_bandwidth(group, bandwidth)
     return etree.tostring(group, encoding="unicode", with_tail=False)
 
 
 def portgroups_of(network_xml: str) -> list[tuple[str, bool]]:
     """Return the names of the portgroups, each with whether it is a default one, as often as they are there."""
-    groups: Iterable[_Element] = etree.fromstring(network_xml.encode()).iterfind("portgroup")
+    groups: Iterable[_Element] = _parse(network_xml).iterfind("portgroup")
     return [(group.get("name", ""), group.get("default") == "yes") for group in groups]
 
 
 def _portgroup(root: _Element, name: str) -> _Element:
     return next(group for group in root.iterfind("portgroup") if group.get("name") == name)
+
+
+def _parse(network_xml: str) -> _Element:
+    return etree.fromstring(network_xml.encode(), _PARSER)

@@ -112,6 +112,11 @@ def test_all_else_in_a_definition_stays() -> None:
     assert before == after
 
 
+def test_what_programs_noted_in_a_definition_is_written_back_as_they_wrote_it() -> None:
+    noted = """<metadata><a:x xmlns:a="urn:a" y="1&#10;2"><![CDATA[<raw> & ]]><!-- c --><?p i?>&#13;</a:x></metadata>"""
+    assert noted in with_bandwidths(XML.replace("<forward", f"{noted}<forward"), {"db": WEB})
+
+
 def test_a_portgroup_is_sent_with_all_that_it_has() -> None:
     sent = etree.fromstring(portgroup_xml(XML, "web", Bandwidth(Limit(7))))
     assert dict(sent.attrib) == {"name": "web", "default": "yes", "trustGuestRxFilters": "yes"}
