@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import enumerated
@@ -21,16 +23,31 @@ with contextlib.suppress(ImportError):  # _libvirt_host tells of it
     import libvirt
 
 
+@contextmanager
+def legible(name: str) -> Generator[None, None, None]:
+    """Raise `HostError` where the XML of a network is none: libvirt does not escape the names of portgroups in it."""
+    try:
+        yield
+    except SyntaxError as error:  # lxml's are such
+        why = f"libvirt's XML of it cannot be read ({error.msg}), as where a portgroup has one of & < ' in its name"
+        remedy = "give that portgroup another name (virsh net-edit)"
+        raise HostError(f"network '{name}': {why}; {remedy}.") from error
+
+
 class Networks:
-    """The virtual networks of a host. Every method raises `HostError` where libvirt refuses."""
+    """The virtual networks of a host. Every method raises `HostError` where libvirt refuses.
+
+    ``illegible`` has a sentence for each that was left out of `all`.
+    """
 
     def __init__(self, connection: Any, uri: str) -> None:
         self._connection = connection
         self._uri = uri
         self._found: dict[str, Network | None] = {}
+        self.illegible: list[str] = []
 
     def all(self) -> list[NetworkByScope]:
-        """Return them, sorted by name; those that go meanwhile are not in it."""
+        """Return them, sorted by name; those that go meanwhile are not in it, nor those that cannot be read."""
         with explained(f"Listing the networks on {self._uri}"):
             try:
                 handles = self._connection.listAllNetworks()
@@ -48,10 +65,15 @@ class Networks:
         scopes: dict[str, Network] = {}
         with explained(f"Reading network '{handle.name()}' on {self._uri}"):
             try:
-                if handle.isActive():
-                    scopes["live"] = read_network(handle.XMLDesc(0))
-                if handle.isPersistent():
-                    scopes["config"] = read_network(_defined(handle))
+                with legible(handle.name()):
+                    if handle.isActive():
+                        scopes["live"] = read_network(handle.XMLDesc(0))
+                    if handle.isPersistent():
+                        scopes["config"] = read_network(_defined(handle))
+            except HostError as error:
+                self.illegible.append(str(error))
+                self._found[handle.name()] = None
+                return NetworkByScope(handle.name(), {})
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
                     raise
@@ -118,7 +140,8 @@ class Networks:
         if name not in self._found:
             with explained(f"Reading network '{name}' on {self._uri}"):
                 try:
-                    self._found[name] = read_network(self._connection.networkLookupByName(name).XMLDesc(0))
+                    with legible(name):
+                        self._found[name] = read_network(self._connection.networkLookupByName(name).XMLDesc(0))
                 except libvirt.libvirtError as error:
                     if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
                         raise

@@ -21,6 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge,
 from ansible_collections.virtnet.qos.plugins.module_utils._bridge_ports import plug, ports, sorting
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import HostError
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_networks import legible
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic, read_network
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkChange,
@@ -55,8 +56,9 @@ class Outcome:
 def read(host: Host, name: str, ports_too: bool = False) -> NetworkNow:
     """Return a network by scope, with what the kernel does on its bridge; ``ports_too`` with what is plugged in."""
     xml = host.networks.texts(name)
-    said = {scope: read_network(text) for scope, text in xml.items()}
-    portgroups = {scope: portgroups_of(text) for scope, text in xml.items()}
+    with legible(name):
+        said = {scope: read_network(text) for scope, text in xml.items()}
+        portgroups = {scope: portgroups_of(text) for scope, text in xml.items()}
     own = next(iter(said.values())).name
     device = said["live"].bridge if "live" in said and host.here else None
     if device is None:

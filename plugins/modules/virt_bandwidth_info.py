@@ -565,8 +565,8 @@ from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Proble
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, limits
 
 
-def look(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Parse, read what libvirt says, read what the kernel does, and return both."""
+def look(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Parse, read what libvirt says, read what the kernel does, and return both, and warnings."""
     problems = Problems()
     check_uri(options["uri"], problems)
     login = login_of(options, problems)
@@ -600,12 +600,13 @@ def look(options: Mapping[str, Any]) -> dict[str, Any]:
     sums = {"summary": summary(interfaces)} if options["brief"] else {}
     if options["only"] is not None:
         interfaces = [each for each in interfaces if any(NOTEWORTHY[what](each) for what in options["only"])]
-    return {
+    found = {
         "considered": len(nics),
         "interfaces": list(map(brief, interfaces)) if options["brief"] else interfaces,
         **sums,
         "networks": [network_info(each, domains, kernel) for each in networks],
     }
+    return found, [f"This is left out: {each}" for each in host.networks.illegible]
 
 
 def ask(nics: Iterable[Seen], networks: Iterable[NetworkByScope]) -> Kernel:
@@ -637,9 +638,11 @@ def main() -> None:
         if missing:
             module.fail_json(msg=missing_required_lib(library), exception=missing)
     try:
-        found = look(module.params)
+        found, warnings = look(module.params)
     except (Refused, HostError) as error:
         module.fail_json(msg=str(error))
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(changed=False, **found)
 
 

@@ -87,6 +87,20 @@ def macs(result: dict[str, Any]) -> list[str]:
     return [each["mac"][-5:] for each in result["interfaces"]]
 
 
+def test_a_network_that_cannot_be_read_is_left_out(run: Run, connection: Any) -> None:
+    network = connection.networkDefineXML("<network><name>bad</name><portgroup name='r&amp;d'/></network>")
+    try:
+        plugged = domain_xml("plugged", 5).replace("network='capped'", "network='bad'").replace(" floor=", " average=")
+        connection.defineXML(plugged)
+        result = run()
+    finally:
+        network.undefine()
+    assert [each["name"] for each in result["networks"]] == ["capped", "default"]
+    assert "plugged" in [each["domain"] for each in result["interfaces"]]
+    (warning,) = result["warned"]
+    assert warning.startswith("This is left out: network 'bad': libvirt's XML of it cannot be read")
+
+
 def test_a_whole_host(run: Run, connection: Any) -> None:
     before = state(connection)
     result = run()

@@ -21,7 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import 
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import Host
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.modules import virt_network_bandwidth
-from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, host, runner
+from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, URI, Run, host, runner
 
 libvirt = pytest.importorskip("libvirt")
 
@@ -121,6 +121,20 @@ def test_a_nic_that_libvirt_does_not_plug_anew_is_told_and_the_rest_stands(
     (note,) = result["notes"]
     assert "of domain 'two' anew failed" in note
     assert (result["changed"], len(result["networks"]), result["interfaces"]) == (True, 1, [])
+
+
+def test_a_network_whose_xml_libvirt_does_not_escape(run: Run, connection: Any) -> None:
+    network = connection.networkDefineXML("<network><name>bad</name><portgroup name='r&amp;d'/></network>")
+    try:
+        message = run(name="bad", state="absent")["msg"]
+        other = run(name="off", outbound={"average": "8mbit"})
+        with pytest.raises(HostError, match="give that portgroup another name"):  # virt_iface_bandwidth asks so
+            Host(URI).networks.find("bad")
+    finally:
+        network.undefine()
+    assert message.startswith("network 'bad': libvirt's XML of it cannot be read (EntityRef: expecting ';'")
+    assert message.endswith("give that portgroup another name (virsh net-edit).")
+    assert other["changed"]
 
 
 @pytest.mark.parametrize(
