@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Callable
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    CLEAR,
     DIRECTIONS,
     RATES,
     Bandwidth,
@@ -23,7 +24,14 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES, Write, enumerated
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import limit_text
-from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, difference, in_detail, shaped
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import (
+    KILO,
+    NETWORK,
+    Bridge,
+    difference,
+    in_detail,
+    shaped,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Network, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
@@ -33,6 +41,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE
 
 # networkValidate() in src/network/bridge_driver.c; a bridge of the host has to be named beside forward mode bridge.
 LIMITED_FORWARDS = ("none", "nat", "route", "open")
+FLOORS_FIRST = "raise it, or lower the floors first (virt_iface_bandwidth)"
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class NetworkChange:
     renewals: Sequence[Renewal] = ()
     # Where it is to be started anew: the NICs that are plugged into it.
     restart: Sequence[tuple[Domain, Nic]] | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -115,14 +125,13 @@ def plan(
                 _check_forward(place, network, wanted, problems)
                 writes[scope][place] = write
     everywhere = places.get(None)
-    if everywhere and "inbound" in everywhere.limits:
-        check_floors(now, everywhere.limits["inbound"], f"{wish.path}inbound", domains, problems)
+    warned = _check_floors(wish, now, domains, said, problems)
     running = {place: write for place, write in writes["live"].items() if place is not None}
     renewed: list[Renewal] = []
     if wish.update_running and "live" in said:
         given_to = partial(_by_options, now.said["live"], places)
         renewed = list(renewals(plugged_into(now.name, domains), given_to))
-    change = NetworkChange(now, writes["config"], running, renewals=renewed)
+    change = NetworkChange(now, writes["config"], running, renewals=renewed, warnings=warned)
     if everywhere is None or now.bridge is None or "live" not in said:
         return change
     holds = bool(now.said["live"].bandwidth.inbound.average)
@@ -167,18 +176,52 @@ def _check_forward(place: Place, network: Network, wanted: Wanted, problems: Pro
     problems.add(f"{wanted.path}{named}", None, rule, "limit the NICs of guests instead (virt_iface_bandwidth)")
 
 
-def check_floors(now: NetworkNow, limit: Limit, option: str, domains: Sequence[Domain], problems: Problems) -> None:
-    """What guests were promised has to fit: libvirt would not start the next one (networkCheckBandwidth).
+def _check_floors(
+    wish: NetworkWish, now: NetworkNow, domains: Sequence[Domain], said: Collection[str], problems: Problems
+) -> list[str]:
+    """Refuse a limit that is lower than before and below what guests were promised; return warnings of one that stays.
 
-    That is all guests that run, and each that is defined by itself.
+    libvirt refuses to start guests that do not fit (networkCheckBandwidth).
     """
-    live = dict(floor for domain in domains for floor in _floors(now.name, domain, "live"))
-    for floors in (live, *(dict(_floors(now.name, domain, "config")) for domain in domains)):
-        if sum(floors.values()) > limit.cap:
-            text = RATE.format(limit.cap, RATES) if limit.cap else "unlimited"
-            rule = f"guests on network '{now.name}' are guaranteed more than that: {enumerated(sorted(floors))}"
-            problems.add(option, text, rule, "raise it, or lower the floors first (virt_iface_bandwidth)")
-            return
+    option, limit = f"{wish.path}inbound", wish.inbound
+    if limit is None:
+        return []
+    less = lowered(now, limit, said)
+    counted = SCOPES if "config" in less else less
+    found = unfit(now.name, limit, domains)
+    refused = [found[scope] for scope in SCOPES if scope in counted and scope in found]
+    for rule in refused[:1]:
+        problems.add(option, cap_text(limit), rule, FLOORS_FIRST)
+    return [] if refused else [f"{option} {cap_text(limit)}: {rule}." for rule in dict.fromkeys(found.values())]
+
+
+def cap_text(limit: Limit) -> str:
+    """Return the most that may pass, as text."""
+    return RATE.format(limit.cap, RATES) if limit.cap else CLEAR
+
+
+def lowered(now: NetworkNow, limit: Limit, said: Collection[str]) -> list[str]:
+    """Return the scopes in which a network is to receive less: in the kernel, and as it is defined.
+
+    libvirt promises nothing of what is unlimited, and the kernel gives everything.
+    """
+    network = now.bridge.classes.get(NETWORK) if now.bridge else None
+    less = {
+        "live": now.bridge and limit.cap and (network is None or limit.cap * KILO < network.ceil),
+        "config": "config" in now.said and limit.cap < now.said["config"].bandwidth.inbound.cap,
+    }
+    return [scope for scope in said if less[scope]]
+
+
+def unfit(network: str, limit: Limit, domains: Sequence[Domain]) -> dict[str, str]:
+    """Return, by scope, that guests were promised more: all that run, or one that is defined, by itself."""
+    live = dict(floor for domain in domains for floor in _floors(network, domain, "live"))
+    together = [("live", live), *(("config", dict(_floors(network, domain, "config"))) for domain in domains)]
+    return {
+        scope: f"guests on network '{network}' are guaranteed more than that: {enumerated(sorted(floors))}"
+        for scope, floors in together
+        if sum(floors.values()) > limit.cap
+    }
 
 
 def _floors(network: str, domain: Domain, scope: str) -> Iterator[tuple[str, int]]:

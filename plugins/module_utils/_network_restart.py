@@ -17,12 +17,15 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
 from ansible_collections.virtnet.qos.plugins.module_utils._bridge import difference, shaped
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
+    FLOORS_FIRST,
     NetworkChange,
     NetworkNow,
-    check_floors,
+    cap_text,
+    lowered,
     plugged_into,
     redefined,
     renewals,
+    unfit,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
@@ -41,8 +44,9 @@ def with_restart(
     plugged = plugged_into(now.name, domains)
     _check(wish, now, plugged, problems)
     live, config, own = now.said["live"], now.said["config"], change.to_start_with
-    if None not in wish.places or "inbound" not in wish.places[None].limits:
-        check_floors(now, own.inbound, f"{wish.path}restart", domains, problems)
+    promised = unfit(now.name, own.inbound, domains).get("live")
+    if promised and not (wish.inbound and lowered(now, own.inbound, now.said)):  # which is refused by itself
+        problems.add(f"{wish.path}restart", cap_text(own.inbound), promised, FLOORS_FIRST)
     given = {**config.portgroups, **{name: each.after for name, each in change.defined.items() if name}}
     running = {
         name: Write(before, given[name])

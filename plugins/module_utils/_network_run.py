@@ -45,7 +45,7 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
     problems.refuse_if_any()
     host = Host(options["uri"], login=login)
     # Floors add up over all domains, and so do the NICs of a portgroup; otherwise they need not be read.
-    concerned = any(wish.update_running or wish.restart or _inbound(wish) for wish in wishes)
+    concerned = any(wish.update_running or wish.restart or wish.inbound for wish in wishes)
     domains = host.domains(SCOPES) if concerned else []
     changes: dict[str, NetworkChange] = {}
     warned = _warnings(wishes)
@@ -57,7 +57,7 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
         _check_reach(host, wish, now, scopes, problems)
         change = plan(wish, now, domains, scopes, problems)
         changes[now.name] = with_restart(change, wish, domains, problems)
-        warned += left_out(wish, now, scopes)
+        warned += [*change.warnings, *left_out(wish, now, scopes)]
         if None in wish.places and "live" in now.said and now.said["live"].forward == "bridge":
             warned.append(_HOSTS_BRIDGE.format(now.name))
     problems.refuse_if_any()
@@ -85,10 +85,6 @@ def _warnings(wishes: Sequence[NetworkWish]) -> list[str]:
             portgroup = f"portgroup '{place}' of " if place else ""
             subjects[f"{portgroup}network '{wish.name}'"] = wanted
     return network_warnings(subjects)
-
-
-def _inbound(wish: NetworkWish) -> bool:
-    return None in wish.places and "inbound" in wish.places[None].limits
 
 
 def _check_reach(host: Host, wish: NetworkWish, now: NetworkNow, scopes: Sequence[str], problems: Problems) -> None:

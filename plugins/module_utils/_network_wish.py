@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS, UNLIMITED, Wanted, parse_wanted
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
+    DIRECTIONS,
+    UNLIMITED,
+    Limit,
+    Wanted,
+    parse_wanted,
+)
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import Place
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -34,6 +40,11 @@ class NetworkWish:
     restart: bool
     force_restart: bool
     path: str
+
+    @property
+    def inbound(self) -> Limit | None:
+        """What all guests are to receive together, where that is named."""
+        return self.places[None].limits.get("inbound") if None in self.places else None
 
     def pruned(self, portgroups: Sequence[str]) -> dict[Place, Wanted]:
         """Return what is wanted, of those portgroups as well that are there and not listed, if that is asked."""

@@ -290,6 +290,32 @@ def test_the_floors_of_one_guest_that_is_off_have_to_fit_together() -> None:
         assert bool(planned(domains=tuple(off), inbound={"average": average})[1]) != fits
 
 
+def test_floors_that_did_not_fit_before_are_in_nobodys_way() -> None:
+    """That is told, and what gets no lower is done."""
+    running = guest(shown=Bandwidth(Limit(floor=9000)))
+    off = Domain("off", "off", {"config": running.nics["config"]})
+    limited = replace(now(), bridge=shaped(Bridge(7), {"inbound": Limit(1000, 5000, 5120)}, True))
+    same = {"average": "8mbit", "peak": "40mbit", "burst": "5MiB"}
+    for given in (same, {"average": "48mbit"}):
+        change, problems = planned(limited, (running,), inbound=given)
+        assert problems == []
+        assert change.warnings[0].startswith(f"inbound {given.get('peak', '48mbit')}: guests on network 'prod' are")
+        assert change.warnings[0].endswith(f"guaranteed more than that: {MAC} of domain 'web1' 72mbit.")
+    assert planned(limited, (running,), inbound={"average": "32mbit"})[1]
+    # Only what runs counts where only the kernel's limit gets lower, and only what is defined where it does not run.
+    faster = replace(limited, bridge=shaped(Bridge(7), {"inbound": Limit(6000)}, True))
+    for there in (faster, now()):
+        assert planned(there, (off,), inbound=same)[1] == []
+        assert planned(there, (running,), inbound=same)[1]
+    assert planned(now(config=XML), (off,), inbound={"average": "32mbit"})[1]
+    assert planned(now(config=XML), (off,), inbound=same)[1] == []
+    # A definition without a limit promises nothing, and one that is transient has none.
+    assert planned(now(config=UNLIMITED), (off,), inbound={"average": "32mbit"})[1] == []
+    transient = replace(now(live=XML), bridge=faster.bridge)
+    assert planned(transient, (off,), inbound={"average": "32mbit"})[1] == []
+    assert planned(transient, (running,), inbound={"average": "32mbit"})[1]
+
+
 def test_the_repair_of_what_guests_without_a_floor_share_is_seen_in_the_diff() -> None:
     wanted = {"inbound": Limit(1000, 5000, 5120)}
     floor = HtbClass(1, 2_000_000, 5_000_000, 1600, 1600, 85)

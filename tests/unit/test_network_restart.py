@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import NO_BANDWIDTH, Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
+from ansible_collections.virtnet.qos.plugins.module_utils._bridge import Bridge, shaped
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     NetworkChange,
@@ -85,6 +86,15 @@ def test_floors_that_would_not_fit_after_it() -> None:
     there = now(live=XML, config=XML.replace("'1000' peak='5000' burst='5120'", "'500'"))
     _change, (problem,) = planned(there, promised, force_restart=True)
     assert problem.startswith("restart '4mbit': guests on network 'prod' are guaranteed more than that")
+    # Nothing gets lower, but all is plugged in again; a guest that is off is not.
+    less = there.xml["config"]
+    slow = replace(now(live=XML, config=less), bridge=shaped(Bridge(7), {"inbound": Limit(500)}, True))
+    (problem,) = planned(slow, promised, force_restart=True, inbound={"average": "4mbit"})[1]
+    assert problem.startswith("restart '4mbit'")
+    off = Domain("off", "off", {"config": promised.nics["config"]})
+    assert planned(slow, off, force_restart=True, inbound={"average": "4mbit"})[1] == []
+    (problem,) = planned(now(), promised, force_restart=True, inbound={"average": "4mbit"})[1]
+    assert problem.startswith("inbound '4mbit'")
 
 
 def test_running_nics_have_what_their_portgroup_gives_after_it() -> None:
