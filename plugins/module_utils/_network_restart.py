@@ -28,6 +28,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     unfit,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish
+from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import unlike
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
 
@@ -66,6 +67,12 @@ def _check(wish: NetworkWish, now: NetworkNow, plugged: Sequence[tuple[Domain, N
     # A bridge of the host keeps its ports, and not all of them are of this network.
     others = [] if now.said["live"].forward == "bridge" else [name for name in now.ports if name not in guests]
     listed = [*guests.values(), *others]
+    pending = unlike(now.xml["live"], now.xml["config"])
+    if pending:
+        what = f"which is defined otherwise than it runs ({enumerated(pending)})"
+        rule = f"it would bring more into force than limits in network '{now.name}', {what}"
+        by_hand = "start it anew by hand when its guests may be cut off (virsh net-destroy, net-start)"
+        problems.add(f"{wish.path}restart", True, rule, f"{by_hand}, or define what runs (virsh net-edit)")
     if now.bridge is None:
         rule = f"the bridge of network '{now.name}' is not on this host, so that nobody knows what is plugged in there"
         problems.add(f"{wish.path}restart", True, rule, "run the task on that host, or drop it")

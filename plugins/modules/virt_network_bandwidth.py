@@ -110,6 +110,7 @@ options:
         own than is defined (see RV(pending_restart)). Limits are in force without that; new floors of guests may need
         it.
       - Refused while anything is plugged into the network, unless O(force_restart=true).
+      - Refused where it would bring more into force than limits, because the network is defined otherwise than it runs.
     type: bool
     default: false
   force_restart:

@@ -23,6 +23,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_restart import with_restart
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import parse_networks
+from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import unlike
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.tests.unit.test_network_plan import WEB, XML, guest, now, options
 
@@ -63,7 +64,7 @@ def test_what_is_plugged_in_is_cut_off_only_where_that_is_said() -> None:
     change, problems = planned(there, guest(), force_restart=True, **OTHER)
     assert (len(change.restart or ()), problems) == (1, [])
     host_bridge = XML.replace("mode='route'", "mode='bridge'")
-    assert not planned(replace(now(live=host_bridge, config=XML), ports=["eth0"]), **OTHER)[1]
+    assert not planned(replace(now(live=host_bridge, config=host_bridge), ports=["eth0"]), **OTHER)[1]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,80 @@ def test_nothing_is_pending_then() -> None:
     change, _problems = planned(now(), **OTHER)
     assert pending_restart(change)  # libvirt still believes it when the plan is made
     assert change.to_start_with == Bandwidth(Limit(2000))
+
+
+NAT = """<network connections='2'><name>prod</name><uuid>81ff0d90-c91e-6742-64da-4a736edb9a9b</uuid>
+  <forward mode='nat'><nat><port start='1024' end='65535'/></nat></forward>
+  <bridge name='virbr7' stp='on' delay='0'/><mac address='52:54:00:aa:bb:cc'/>
+  <bandwidth><inbound average='999'/></bandwidth>
+  <dns><host ip='192.0.2.7'><hostname>seven</hostname></host></dns>
+  <ip address='192.0.2.1' netmask='255.255.255.0'><dhcp><range start='192.0.2.9' end='192.0.2.99'/>
+    <host mac='52:54:00:00:00:01' ip='192.0.2.11'/><host mac='52:54:00:00:00:02' ip='192.0.2.12'/></dhcp></ip>
+  <portgroup name='web'><bandwidth><inbound average='100'/></bandwidth></portgroup></network>"""
+# The same as it is defined: without what libvirt adds to what runs, and with other limits.
+DEFINED = (
+    NAT.replace(" connections='2'", "")
+    .replace("<forward mode='nat'><nat><port start='1024' end='65535'/></nat></forward>", "<forward mode='nat'/>")
+    .replace("'999'", "'1000'")
+    .replace("<bandwidth><inbound average='100'/></bandwidth>", "")
+    .replace("<uuid>", "<metadata><a xmlns='urn:a'/></metadata><uuid>")
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("192.0.2.1'", "192.0.5.1'", "ip"),
+        ("<host mac='52:54:00:00:00:02' ip='192.0.2.12'/>", "", "ip"),
+        ("mode='nat'", "mode='route'", "forward"),
+        ("<forward mode='nat'/>", "<forward mode='nat'><nat><port start='500' end='600'/></nat></forward>", "forward"),
+        ("<forward mode='nat'/>", "<forward mode='nat'><nat ipv6='yes'/></forward>", "forward"),
+        ("virbr7", "virbr8", "bridge"),
+        ("52:54:00:aa:bb:cc", "52:54:00:aa:bb:cd", "mac"),
+        (">seven<", ">eight<", "dns"),
+        ("<network", "<network ipv6='yes'", "network"),
+        ("name='web'", "name='web' default='yes'", "portgroup 'web'"),
+        ("name='web'", "name='db'", "portgroup 'db', portgroup 'web'"),
+        ("</network>", "<domain name='x'/><mtu size='9000'/></network>", "domain, mtu"),
+    ],
+)
+def test_what_else_it_would_bring_into_force_is_refused(old: str, new: str, named: str) -> None:
+    assert old in DEFINED
+    there = now(live=NAT, config=DEFINED.replace(old, new))
+    change, (problem,) = planned(there, force_restart=True)
+    assert change.restarts
+    assert problem == (
+        f"restart True: it would bring more into force than limits in network 'prod', which is defined otherwise than "
+        f"it runs ({named}); start it anew by hand when its guests may be cut off (virsh net-destroy, net-start), or "
+        "define what runs (virsh net-edit)."
+    )
+    # Without a restart that is nobody's business.
+    assert planned(there, restart=False, **OTHER)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("live", "defined"),
+    [
+        (NAT, DEFINED),
+        (NAT, NAT.replace("'999'", "'1000'")),
+        (
+            NAT.replace("<host mac='52:54:00:00:00:02' ip='192.0.2.12'/>", "").replace(
+                "</dhcp>", "<host mac='52:54:00:00:00:02' ip='192.0.2.12'/></dhcp>"
+            ),
+            DEFINED,
+        ),
+        (
+            XML.replace("mode='route'/>", "mode='route' dev='eth0'><interface dev='eth0' connections='1'/></forward>"),
+            XML.replace("mode='route'/>", "dev='eth0' mode='route'><interface dev='eth0'/></forward>"),
+        ),
+        (
+            XML.replace("mode='route'/>", "mode='hostdev' dev='v0'><pf dev='p'/><interface dev='v0'/></forward>"),
+            XML.replace("mode='route'/>", "mode='hostdev'><pf dev='p'/></forward>"),
+        ),
+    ],
+)
+def test_what_libvirt_adds_to_what_runs_is_not_in_the_way(live: str, defined: str) -> None:
+    assert unlike(live, defined) == []
 
 
 def test_how_without_whether() -> None:
