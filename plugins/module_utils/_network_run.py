@@ -25,6 +25,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import (
     plan,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._network_restart import with_restart
+from ansible_collections.virtnet.qos.plugins.module_utils._network_shared import Asked, check_shared, shared_warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import NetworkWish, parse_networks
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -49,6 +50,7 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
     domains = host.domains(SCOPES) if concerned else []
     changes: dict[str, NetworkChange] = {}
     warned = _warnings(wishes)
+    asked: list[Asked] = []
     for wish in wishes:
         now = read(host, wish.name, wish.restart)
         if now.name in changes:
@@ -60,7 +62,12 @@ def converge(options: Mapping[str, Any], check_mode: bool) -> Outcome:
         warned += [*change.warnings, *left_out(wish, now, scopes)]
         if None in wish.places and "live" in now.said and now.said["live"].forward == "bridge":
             warned.append(_HOSTS_BRIDGE.format(now.name))
+        if None in wish.places and now.bridge and "live" in scopes:
+            asked.append((wish, now))
+    check_shared(asked, problems)
     problems.refuse_if_any()
+    hosts = [(wish, now) for wish, now in asked if now.said["live"].forward == "bridge"]
+    warned += shared_warnings(hosts, host.networks.all()) if hosts else []
     outcome = Outcome(
         [change for change in changes.values() if not change.empty],
         warned,
