@@ -20,7 +20,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import BURSTS, RATES, Limit
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import BURSTS, DIRECTIONS, RATES, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._htb import (
     FRAME,
     HtbClass,
@@ -59,6 +59,7 @@ KILO = 1000  # bytes/s in libvirt's unit of a rate
 # A network that has had a limit since its start may get guests with floors at any time, whose classes libvirt puts
 # below 1:1. So where it is unlimited meanwhile, the classes stay, with the highest rate there is.
 WIDEST = Limit(average=RATES.largest)
+_ENTRY, _POLICER = "qdisc ingress", "policer"
 _SFQ = struct.pack("=IiIII", 0, 10, 0, 0, 0)  # struct tc_sfq_qopt: perturb 10, as libvirt's
 
 
@@ -103,6 +104,11 @@ class Request(NamedTuple):
     number: int
     flags: int
     body: bytes
+
+    @property
+    def direction(self) -> str:
+        """The direction that it is about."""
+        return "outbound" if self.about in (_ENTRY, _POLICER) else "inbound"
 
 
 def shaped(bridge: Bridge, wanted: Mapping[str, Limit], holds: bool) -> Bridge:
@@ -159,12 +165,19 @@ def _outbound(bridge: Bridge, limit: Limit) -> Bridge:
     return replace(bridge, ingress=True, police=now if alike else Police(rate, burst))
 
 
-def as_it_was(now: Bridge, before: Bridge) -> Bridge:
-    """Return the bridge as it was before, but for the classes of guests with floors that came or went since."""
-    restored = replace(now, ingress=before.ingress or now.shared, police=before.police)
+def as_it_was(now: Bridge, before: Bridge, directions: Collection[str] = DIRECTIONS) -> Bridge:
+    """Return the bridge as it was before, but for the classes of guests with floors that came or went since.
+
+    Where nothing was done about one of the ``directions``, what is there by now came from somebody else, and stays.
+    """
+    restored = now
+    if "outbound" in directions:
+        restored = replace(now, ingress=before.ingress or now.shared, police=before.police)
+    if "inbound" not in directions:
+        return restored
     if NETWORK not in before.classes or REST not in before.classes:
         classes = now.classes if now.floors else now.others
-        return replace(restored, root=before.root or bool(classes), classes=classes)
+        return replace(restored, root=before.root or now.filtered or bool(classes), classes=classes)
     network, rest = before.classes[NETWORK], before.classes[REST]
     if now.floors.keys() != before.floors.keys():
         promised = sum(each.rate for each in now.floors.values())
@@ -207,18 +220,18 @@ def _ingress(now: Bridge, target: Bridge) -> Iterator[Request]:
     handle, info, alone = now.policer
     if target.ingress and not now.ingress:
         body = tc_body(index, parent=INGRESS, handle=INGRESS_HANDLE, kind="ingress")
-        yield Request("qdisc ingress", NEWQDISC, CREATE | EXCLUSIVE, body)
+        yield Request(_ENTRY, NEWQDISC, CREATE | EXCLUSIVE, body)
     if target.police and target.police != now.police:
         flags = 0 if now.police else CREATE | EXCLUSIVE
         options = police_options(target.police)
         body = tc_body(index, parent=INGRESS_HANDLE, handle=handle, info=info, kind="u32", options=options)
-        yield Request("policer", NEWTFILTER, flags, body)
+        yield Request(_POLICER, NEWTFILTER, flags, body)
     if now.police and not target.police and target.ingress:
         # Without a handle, the tables go as well that the kernel made for it.
         body = tc_body(index, parent=INGRESS_HANDLE, handle=0 if alone else handle, info=info, kind="u32")
-        yield Request("policer", DELTFILTER, 0, body)
+        yield Request(_POLICER, DELTFILTER, 0, body)
     if now.ingress and not target.ingress:
-        yield Request("qdisc ingress", DELQDISC, 0, tc_body(index, parent=INGRESS, handle=INGRESS_HANDLE))
+        yield Request(_ENTRY, DELQDISC, 0, tc_body(index, parent=INGRESS, handle=INGRESS_HANDLE))
 
 
 def in_detail(bridge: Bridge, other: Bridge) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Callable
@@ -35,7 +35,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import (
     portgroups_of,
     with_bandwidths,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import devices
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, bridge, carry_out, limits
 
 
@@ -117,9 +119,7 @@ def _apply(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[st
             undo.append((f"portgroup '{name}'", partial(networks.update_portgroup, now.name, old)))
             networks.update_portgroup(now.name, portgroup_xml(now.xml["live"], name, write.after))
         if change.bridge and now.bridge:
-            device = now.said["live"].bridge or ""
-            undo.append((f"bridge {device}", partial(_bring, device, partial(as_it_was, before=now.bridge))))
-            _bring(device, _reshaping(change))
+            _bring(now.said["live"].bridge or "", _reshaping(change))
     except (HostError, TcError, OSError) as error:
         down = isinstance(error, HostError) and error.stands
         undone, stands = _take_back(undo)
@@ -141,11 +141,29 @@ def _reshaping(change: NetworkChange) -> Callable[[Bridge], Bridge]:
 
 
 def _bring(device: str, to: Callable[[Bridge], Bridge]) -> None:
-    """Bring a device from what it is by now, since guests with floors come and go, to what ``to`` makes of that."""
+    """Bring a device from what it is by now, since guests with floors come and go, to what ``to`` makes of that.
+
+    Where that fails, it stays as it was. Nobody else changes it meanwhile, but libvirt.
+    """
+    try:
+        with only_run(devices().get(device, 0)):
+            now = bridge(device)
+            if now is None:
+                raise HostError(f"bridge {device} went away meanwhile")
+            try:
+                carry_out(difference(now, to(now)))
+            except TcError as error:
+                done = {each.direction for each in error.sent}
+                undone, stands = _take_back([(f"bridge {device}", partial(_bring_back, device, now, done))])
+                raise HostError(f"{str(error).rstrip('.')}. {undone}".strip(), stands) from error
+    except Locked as error:
+        raise HostError(f"bridge {device}: {error}") from error
+
+
+def _bring_back(device: str, before: Bridge, directions: Collection[str]) -> None:
     now = bridge(device)
-    if now is None:
-        raise HostError(f"bridge {device} went away meanwhile")
-    carry_out(difference(now, to(now)))
+    if now:
+        carry_out(difference(now, as_it_was(now, before, directions)))
 
 
 def _restart(host: Host, change: NetworkChange, notes: list[str]) -> dict[tuple[str, str], HostError]:

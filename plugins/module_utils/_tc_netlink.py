@@ -76,6 +76,7 @@ DRAIN_PAUSE = 0.005
 class TcError(Exception):
     """The kernel refused: its error number and words, the step, and the steps that it did carry out.
 
+    ``sent`` are the requests that it did carry out, where they are none of steps.
     ``unclear``: it did not answer, so that nobody knows which of the other steps were carried out.
     """
 
@@ -86,6 +87,7 @@ class TcError(Exception):
         self.number = number
         self.step = step
         self.done = list(done)
+        self.sent: list[Request] = []
         self.unclear = unclear
 
 
@@ -317,17 +319,25 @@ def bridge(name: str) -> Bridge | None:
 
 
 def carry_out(requests: Iterable[Request]) -> None:
-    """Send these requests, one right after the other. Where the kernel refuses one, it still carries out the rest."""
+    """Send these requests, one after the other, up to the first that the kernel refuses."""
     route = Route()
-    numbered = {route.next(): each for each in requests}
-    sent = b"".join(request(each.number, ACK | each.flags, number, each.body) for number, each in numbered.items())
-    refused = [
-        (*refusal, numbered[number].about)
-        for kind, flags, number, body in (route.answers(sent, numbered) if sent else ())  # nothing is ENODATA
-        if kind == ERROR and (refusal := acknowledgement(kind, flags, body))
-    ]
-    for number, words, about in refused:
-        raise TcError(number, f"{about}: {words}" if words else about)
+    sent: list[Request] = []
+    for each in requests:
+        try:
+            _ask(route, each)
+        except TcError as error:
+            error.sent = sent
+            raise
+        sent.append(each)
+
+
+def _ask(route: Route, asked: Request) -> None:
+    number = route.next()
+    message = request(asked.number, ACK | asked.flags, number, asked.body)
+    for kind, flags, _number, body in route.answers(message, (number,)):
+        if kind == ERROR and (refusal := acknowledgement(kind, flags, body)):
+            code, words = refusal
+            raise TcError(code, f"{asked.about}: {words}" if words else asked.about)
 
 
 def acknowledgement(number: int, flags: int, body: bytes) -> tuple[int, str] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._htb import Police
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Shape
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, bridge, carry_out, limits
 from ansible_collections.virtnet.qos.tests.kernel.limited import BRIDGE, CHECKSUMS
+from ansible_collections.virtnet.qos.tests.kernel.stream import Stream, Wire
 
 FLOORLESS = "\n".join(BRIDGE.splitlines()[:7]) + "\n"
 RECEIVED = "\n".join(BRIDGE.splitlines()[5:7]) + "\n"
@@ -138,6 +140,21 @@ def test_a_burst_that_is_not_wanted_any_more_is_gone() -> None:
     assert abs((now().police or Police(0, 0)).burst - 777 * 1024) < 10
 
 
+def test_the_way_back_leaves_what_others_made() -> None:
+    """Of what nothing was done about, and of the root where a filter came."""
+    nothing = now()
+    make(BRIDGE)
+    theirs = now()
+    assert difference(theirs, as_it_was(theirs, nothing, ())) == []
+    back = difference(theirs, as_it_was(theirs, nothing, ("outbound",)))
+    assert {each.about for each in back} == {"qdisc ingress"}
+    make("qdisc del dev virbrq root\nqdisc del dev virbrq ingress\n")
+    before = change(NEW)
+    make(CHECKSUMS.splitlines()[1] + "\n")
+    carry_out(difference(now(), as_it_was(now(), before)))
+    assert (now().root, now().filtered, dict(now().classes)) == (True, True, {})
+
+
 def test_the_way_back_leaves_floors_that_came_and_went_meanwhile() -> None:
     make(BRIDGE)
     before = change(NEW, holds=True)
@@ -190,6 +207,32 @@ def test_unlimited(holds: bool) -> None:
     if holds:  # what libvirt does for a floor
         make("class add dev virbrq parent 1:1 classid 1:3 htb rate 200kbps ceil 5000kbps quantum 25\n")
     assert "ingress" not in tc("qdisc", "show", "dev", "virbrq")
+
+
+def test_nothing_is_lost_while_a_network_is_unlimited_and_limited_again(wire: Wire) -> None:
+    """It was started with a limit, and keeps its classes."""
+    make(FLOORLESS)
+    plugged = ["addr flush dev near", "link set near master virbrq", "addr add 10.0.0.1/24 dev virbrq"]
+    plugged += ["link set virbrq up", "neigh add 10.0.0.2 lladdr 02:00:00:00:00:02 dev virbrq"]
+    for command in plugged:
+        subprocess.run(["ip", *command.split()], check=True)
+    stream = Stream(wire, 0)
+    for limit in (UNLIMITED, Limit(2500, 7000, 3000), UNLIMITED, Limit(1000, 5000)):
+        before = sent()
+        change({"inbound": limit}, holds=True)
+        deadline = time.monotonic() + 10
+        while sent() < before + 50 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert sent() >= before + 50
+    assert stream.lost() == 0
+    assert (now().classes[1].rate, now().classes[1].ceil) == (1_000_000, 5_000_000)
+
+
+def sent() -> int:
+    """How many packets class 1:2 sent."""
+    found = re.search(r"class htb 1:2 .*\n Sent \d+ bytes (\d+) pkt", tc("-s", "class", "show", "dev", "virbrq"))
+    assert found
+    return int(found[1])
 
 
 def test_the_filters_of_the_firewall_backend_stay() -> None:
@@ -257,6 +300,10 @@ def test_what_the_kernel_refuses_is_told() -> None:
     requests = difference(before, shaped(before, NEW, False))
     with pytest.raises(TcError, match=r"class htb 1:1"):
         carry_out(requests[1:])
+    with pytest.raises(TcError, match=r"qdisc htb 1:") as refused:
+        carry_out([*requests[:1], *requests])
+    assert refused.value.sent == requests[:1]
+    assert now().classes == {}  # what comes after is not sent
 
 
 def test_no_such_device() -> None:

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.plugins.module_utils import _network_apply
+from ansible_collections.virtnet.qos.plugins.module_utils import _network_apply, _tc_lock
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked, only_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError, carry_out
 from ansible_collections.virtnet.qos.plugins.modules import virt_network_bandwidth
 from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, host, runner
@@ -28,14 +31,19 @@ qdisc add dev virbr7 parent 1:2 handle 2: sfq perturb 10
 
 
 @pytest.fixture
-def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def connection() -> Iterator[Any]:
     subprocess.run(["ip", "link", "add", "virbr7", "type", "bridge"], check=True)
     try:
         subprocess.run(["tc", "-batch", "-"], input=STARTED, text=True, check=True)
-        with host(CAPPED, running=[]):
-            yield runner(virt_network_bandwidth, capfd, monkeypatch, name="capped", affect=["live"])
+        with host(CAPPED, running=[]) as connection:
+            yield connection
     finally:
         subprocess.run(["ip", "link", "del", "virbr7"], check=True)
+
+
+@pytest.fixture
+def run(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(virt_network_bandwidth, capfd, monkeypatch, name="capped", affect=["live"])
 
 
 def shown() -> str:
@@ -96,9 +104,12 @@ def test_a_failure_half_way_is_undone(run: Run, monkeypatch: pytest.MonkeyPatch)
 
     def failing(requests: Any) -> None:
         calls.append(len(requests))
-        carry_out(requests)
-        if len(calls) == 1:
-            raise TcError(12, "class htb 1:2")
+        if len(calls) > 1:
+            return carry_out(requests)
+        carry_out(requests[:-1])
+        error = TcError(12, "class htb 1:2")
+        error.sent = requests[:-1]
+        raise error
 
     monkeypatch.setattr(_network_apply, "carry_out", failing)
     result = run(inbound={"average": "80mbit"}, outbound={"average": "8mbit"})
@@ -106,3 +117,89 @@ def test_a_failure_half_way_is_undone(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert result["changed"] is False
     assert result["msg"].endswith("class htb 1:2. Nothing of this network has changed.")
     assert shown() == before
+
+
+def test_a_failure_leaves_what_others_made_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    subprocess.run(["tc", "qdisc", "del", "dev", "virbr7", "root"], check=True)
+
+    def late(requests: Any) -> None:
+        if not made:
+            subprocess.run(["tc", "-batch", "-"], input=STARTED, text=True, check=True)
+            made.append(shown())
+        carry_out(requests)
+
+    made: list[str] = []
+    monkeypatch.setattr(_network_apply, "carry_out", late)
+    result = run(inbound={"average": "80mbit"}, outbound={"average": "8mbit"})
+    assert result["changed"] is False
+    assert "File exists: qdisc htb 1:" in result["msg"]
+    assert [shown()] == made
+
+
+def test_one_run_at_a_time_changes_a_bridge(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = socket.if_nametoindex("virbr7")
+    monkeypatch.setattr(_tc_lock, "WAIT_SECONDS", 0.1)
+    before = shown()
+    with only_run(index):
+        assert run(check=True, inbound={"average": "80mbit"})["changed"]
+        result = run(inbound={"average": "80mbit"})
+    assert result["changed"] is False
+    assert re.search(
+        r"^Network 'capped': bridge virbr7: another run, process \d+ since [0-9:]+, still changes it after 0.1 s "
+        r"\(it holds the lock \S+\)\. Nothing of this network has changed\.$",
+        result["msg"],
+    )
+    assert shown() == before
+
+    def waiting(requests: Any) -> None:
+        with pytest.raises(Locked), only_run(index):
+            pass
+        carry_out(requests)
+
+    monkeypatch.setattr(_network_apply, "carry_out", waiting)
+    assert run(inbound={"average": "80mbit"})["changed"]
+
+
+def test_a_transient_network(run: Run, connection: Any) -> None:
+    network = connection.networkCreateXML(CAPPED.replace("capped", "passing"))
+    try:
+        result = four_ways(run, name="passing", affect=["live", "config"], inbound={"average": "20mbit"})
+    finally:
+        network.destroy()
+    assert [each["scopes"] for each in result["networks"]] == [["live"]]
+    assert "class htb 1:2 parent 1:1 leaf 2: prio 0 rate 20Mbit ceil 20Mbit" in shown()
+    assert result["pending_restart"] == ["passing"]
+
+
+def test_a_network_is_still_started_with_the_host(run: Run, connection: Any) -> None:
+    """After its definition was written, and after a restart."""
+    network = connection.networkLookupByName("capped")
+    network.setAutostart(1)
+    result = run(affect=["live", "config"], inbound={"average": "20mbit"}, restart=True)
+    assert result["restarted"] == ["capped"]
+    assert (network.isActive(), network.isPersistent(), network.autostart()) == (1, 1, 1)
+
+
+def test_networks_that_share_a_bridge(
+    connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = runner(virt_network_bandwidth, capfd, monkeypatch, affect=["live"])
+    xml = "<network><name>{}</name><forward mode='bridge'/><bridge name='virbr7'/>{}</network>"
+    own = "<bandwidth><inbound average='2500'/></bandwidth>"
+    shared = [connection.networkCreateXML(xml.format(name, each)) for name, each in (("one", ""), ("two", own))]
+    one, two = ({"name": name, "inbound": {"average": "20mbit"}} for name in ("one", "two"))
+    try:
+        four_ways(run, networks=[one, two])
+        before = shown()
+        refused = run(networks=[one, {**two, "inbound": {"average": "40mbit"}}])
+        assert refused["msg"].startswith(
+            "networks[1].name 'two': network 'two' shares bridge virbr7 with network 'one'"
+        )
+        assert shown() == before
+        shares = "Network 'one' shares bridge virbr7 with network '{}', which has another limit of its own"
+        for average, others in (("20mbit", ["capped"]), ("40mbit", ["capped", "two"])):
+            warned = [each for each in run(name="one", inbound={"average": average})["warned"] if "shares" in each]
+            assert [each.partition(":")[0] for each in warned] == [shares.format(name) for name in others]
+    finally:
+        for network in shared:
+            network.destroy()
