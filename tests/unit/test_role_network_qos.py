@@ -9,7 +9,10 @@ running networks are portgroups. tests/kernel has bridges.
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,3 +170,21 @@ def test_what_a_network_has_no_option_for_is_refused(role: Role, more: dict[str,
     answer = role(network_qos_networks=[{"name": "prod", **ONE, **more}])
     assert answer["failed"] is True
     assert f"{option}. Supported parameters include: " in answer["msg"]
+
+
+def test_floors_can_be_lowered_before_the_limit_of_their_network() -> None:
+    """By the command of the role's page."""
+    page = (ROOT / "roles/network_qos/README.md").read_text(encoding="utf-8")
+    (first, _then) = re.findall("^ansible-playbook (.*)$", page, re.MULTILINE)
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        "localhost,",
+        "--list-tasks",
+        *first.split(),
+    ]
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"), "LC_ALL": "C.UTF-8"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    # Ansible checks the arguments of every role all the same.
+    roles = re.findall(r"^ +virtnet\.qos\.(\w+) : (?!Validating)", ran.stdout, re.MULTILINE)
+    assert list(dict.fromkeys(roles)) == ["prepare", "vm_qos"]
