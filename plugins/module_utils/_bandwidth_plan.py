@@ -115,10 +115,10 @@ def results(changes: Sequence[Change]) -> list[dict[str, Any]]:
         same: list[dict[str, Any]] = []
         for scope in (scope for scope in SCOPES if scope in change.writes):
             write = change.writes[scope]
-            sides = {
-                side: {direction: bandwidth[direction].text() for direction in write.directions}
-                for side, bandwidth in (("before", write.before), ("after", write.after))
-            }
+            pair = (("before", write.before), ("after", write.after))
+            sides: dict[str, Any] = {"own": {side: not bandwidth.unlimited for side, bandwidth in pair}}
+            for side, bandwidth in pair:
+                sides[side] = {direction: bandwidth[direction].text() for direction in write.directions}
             # Which policy it was, where there are any.
             by = {} if write.policy is None else {"policy": write.policy}
             alike = next((entry for entry in same if {**by, **sides}.items() <= entry.items()), None)

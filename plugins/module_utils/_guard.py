@@ -76,6 +76,10 @@ class Guard:
         )
         return before, after
 
+    def keeps(self, script: str) -> bool | None:
+        """Whether the next boot brings this tree, or nothing where that is none; None where nothing is kept."""
+        return not self.boot.differs(script) if self.boot else None
+
     def check_writable(self, script: str, problems: Problems) -> None:
         """Refuse what could not be kept once it stands."""
         if not self.boot or not self.boot.differs(script):

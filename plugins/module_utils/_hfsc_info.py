@@ -57,14 +57,14 @@ def device_info(device: str, tree: Tree, link: Link, counted: Counted) -> dict[s
         "speed": RATE.format(link.speed, RATES) if link.speed else None,
         "root": tree.foreign.root,
         "vdsm": any(stray.preference not in PREFERENCES for stray in tree.strays),
-        "classes": list(_classes(kept, major, link)),
+        "classes": list(classes(kept, major, link)),
         "tree": _nested(tree, replace(tree, filters={**kept.filters, **tree.filters}), major, counted),
         "foreign": list(_foreign(tree, major)),
         "notes": list(_notes(tree, major)),
     }
 
 
-def _classes(tree: Tree, major: int, link: Link) -> Iterator[dict[str, Any]]:
+def classes(tree: Tree, major: int, link: Link) -> Iterator[dict[str, Any]]:
     """Give the classes as tc_hfsc_class takes them; one that cannot be written is one to ignore."""
     matches = tree.matches()
     for minor in tree.parents_first(tree.classes):

@@ -16,7 +16,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import Guard, guard_of
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import Tree
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied, bring_about
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_info import classes
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE, parse
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_plan import blocked, plan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_rules import check
@@ -30,8 +32,11 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
 
 
-def converge(module: AnsibleModule) -> dict[str, Any]:
-    """Parse, read, plan, apply, read again; return what the module returns."""
+def converge(module: AnsibleModule, told: dict[str, Any]) -> dict[str, Any]:
+    """Parse, read, plan, apply, read again; return what the module returns.
+
+    ``told`` is given what it returns as well where the change fails half-way.
+    """
     options = module.params
     problems = Problems()
     device = options["device"]
@@ -53,14 +58,16 @@ def converge(module: AnsibleModule) -> dict[str, Any]:
         declaration = replace(declaration, major=kept)
         tc = Tc(device, there[device], kept)
     if module.check_mode:
-        return run_on(module, tc, declaration, guard, None)
+        return run_on(module, tc, declaration, guard, None, told)
     with only_run(tc.index) as lock:
         for warning in guard.settle():
             module.warn(f"{device}: {warning}")
-        return run_on(module, tc, declaration, guard, lock)
+        return run_on(module, tc, declaration, guard, lock, told)
 
 
-def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard, lock: Path | None) -> dict[str, Any]:
+def run_on(  # noqa: PLR0913, PLR0917
+    module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard, lock: Path | None, told: dict[str, Any]
+) -> dict[str, Any]:
     """Read, plan, apply, read again, with nobody else of us on the device meanwhile; without a lock, plan only."""
     device, major = tc.device, tc.major
     problems = Problems()
@@ -79,13 +86,21 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
     actions = action_list(made.actions, major) + guard.actions(text)
     result = {"changed": bool(actions), "device": device, "actions": actions, "script": text}
     if module._diff:
-        sides, kept = diff(now, wanted, made.actions, major), guard.diff(text)
-        result["diff"] = {"before": sides["before"] + kept[0], "after": sides["after"] + kept[1]}
+        shown, kept = diff(now, wanted, made.actions, major), guard.diff(text)
+        result["diff"] = {"before": shown["before"] + kept[0], "after": shown["after"] + kept[1]}
+    sides: dict[str, Any] = {}
+    if actions:
+        # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
+        before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
+        sides = {
+            "before": _side(tc, before, guard.keeps(script(before, device))),
+            "after": _side(tc, wanted, True if guard.boot else None),
+        }
+        result.update(sides)
     if lock:
+        told.update(device=device, **sides)
         if made.actions:
             if guard.hold:
-                # As it would be with nothing declared: what vdsm or an interrupted run left can be made by no batch.
-                before = declare(now, Declaration(major), tc.link.packet, tc.link.queue)
                 guard.arm(tc.index, lock, script(before, device), text, now.foreign.root or "")
             try:
                 warnings = bring_about(tc, now, wanted, made, guard.check_time)
@@ -103,6 +118,17 @@ def run_on(module: AnsibleModule, tc: Tc, declaration: Declaration, guard: Guard
         guard.keep(text, mended=bool(made.actions))
         result.update(guard.pending)
     return result
+
+
+def _side(tc: Tc, tree: Tree, kept: bool | None) -> dict[str, Any]:
+    """Return what a device had, or has, so that it can be given back to the module."""
+    handle = f"{tc.major:x}:" if tree.classes else None
+    return {
+        "handle": handle,
+        "classes": list(classes(tree, tc.major, tc.link)),
+        "root": tree.foreign.root,
+        "kept": kept,
+    }
 
 
 def forget(module: AnsibleModule, guard: Guard) -> dict[str, Any]:

@@ -473,6 +473,38 @@ actions:
       id: "1389:64"
       before: ls 60mbit
       after: rt 1gbit, ls 60mbit
+before:
+  description: What the device had, so that it can be given back.
+  returned: when something differed, also when the change failed half-way
+  type: dict
+  contains: &side
+    handle:
+      description: The handle of its HFSC root qdisc. Null without one, where O(state=absent) gives that back.
+      type: str
+      sample: "1389:"
+    classes:
+      description:
+        - All its classes, as O(classes) takes them with O(prune=true) and O(allow_overcommit=true).
+        - One that cannot be written is one to be left alone.
+      type: list
+      elements: dict
+      sample:
+        - default: true
+          leaf: fq_codel
+          ls: 40mbit
+    root:
+      description: The root qdisc of somebody else, which would not come back. Null without one.
+      type: str
+      sample: "htb 1:"
+    kept:
+      description: Whether the next boot brings the same. Null without O(persistent).
+      type: bool
+      sample: true
+after:
+  description: What the device has, or would have in check mode, in the same form.
+  returned: when something differed, also when the change failed half-way
+  type: dict
+  contains: *side
 confirmed:
   description: Whether the change was confirmed. If it was not, the task fails, and its message says what stands.
   returned: when O(confirm_timeout) is given and something differed
@@ -559,23 +591,26 @@ def main() -> None:
     # What a run makes stays until its end; looking for garbage in it takes a quarter of a silent run of 1 000 classes.
     gc.disable()
     confirm = module.params["_confirm"]
+    told: dict[str, Any] = {}  # what was before and after a change that has begun, whatever becomes of it
     try:
-        result = converge(module) if not confirm or confirm["stage"] == "arm" else conclude(module)
+        result = converge(module, told) if not confirm or confirm["stage"] == "arm" else conclude(module)
     except Refused as error:
         module.fail_json(msg=str(error))
     except NotApplied as error:
-        module.fail_json(msg=str(error), changed=error.changed, **pending(module))
+        module.fail_json(msg=str(error), changed=error.changed, **told, **pending(module))
     except NotKept as error:
         stands = {"confirmed": True} if confirm and confirm["stage"] == "confirm" else {}
-        module.fail_json(msg=str(error), changed=True, **stands)
+        module.fail_json(msg=str(error), changed=True, **told, **stands)
     except NotConfirmed as error:
         module.fail_json(msg=f"{module.params['device']}: cannot be confirmed: {error}.")
     except (Locked, Held) as error:
         module.fail_json(msg=f"{module.params['device']}: {error}.")
     except (TcError, OSError) as error:
-        module.fail_json(msg=f"{module.params['device']}: could not read its tree: {error}.", **pending(module))
+        text = f"{module.params['device']}: could not read its tree: {error}."
+        module.fail_json(msg=text, changed=bool(told), **told, **pending(module))
     except Exception as error:
-        module.fail_json(msg=f"{type(error).__name__}: {error}", exception=traceback.format_exc(), **pending(module))
+        text, trace = f"{type(error).__name__}: {error}", traceback.format_exc()
+        module.fail_json(msg=text, exception=trace, changed=bool(told), **told, **pending(module))
     finally:
         gc.enable()
     module.exit_json(**result)

@@ -405,6 +405,20 @@ interfaces:
       description: What it has of its own, for the directions that changed.
       type: dict
       contains: *bandwidth
+    own:
+      description:
+        - Whether it had, and has, anything of its own in any direction. One that had nothing is given that back by
+          O(state=absent), not by V(unlimited).
+      type: dict
+      contains:
+        before:
+          description: Whether it had.
+          type: bool
+          sample: false
+        after:
+          description: Whether it has.
+          type: bool
+          sample: true
   sample:
     - domain: web1
       mac: "52:54:00:6b:3c:58"
@@ -414,6 +428,9 @@ interfaces:
       scopes:
         - live
         - config
+      own:
+        before: false
+        after: true
       before:
         inbound:
           average: unlimited
