@@ -80,82 +80,15 @@ _value:
       elements: str
 """
 
-from collections.abc import Mapping
 from typing import Any, Callable
 
-from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS
-from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-
-
-class Resolver:
-    """Gives elements the limits of their profiles, and collects what is wrong."""
-
-    def __init__(self, profiles: Any, floors: bool) -> None:
-        self.problems = Problems()
-        self.floors = floors
-        self.profiles: Mapping[Any, Any] = {}
-        if isinstance(profiles, Mapping):
-            self.profiles = profiles
-        elif profiles:
-            self.problems.add("qos_profiles", profiles, "this is not a mapping", "write names and what they limit")
-
-    def elements(self, elements: Any, path: str) -> list[dict[Any, Any]]:
-        """Return elements with the limits of their profiles."""
-        if not isinstance(elements, (list, tuple)):
-            self.problems.add(path, elements, "this is not a list", "write a list, be it of one element")
-            return []
-        return [self._element(element, f"{path}[{index}]") for index, element in enumerate(elements)]
-
-    def _element(self, element: Any, path: str) -> dict[Any, Any]:
-        if not isinstance(element, Mapping):
-            self.problems.add(path, element, "this is not a mapping", "write keys and values, such as profile: gold")
-            return {}
-        said = {key: value for key, value in element.items() if key != "profile" and value is not None}
-        profile = element.get("profile")
-        if profile not in (None, "") and said.get("state") != "absent":
-            said = {**self._limits(profile, path, said), **said}
-        if "portgroups" in said:
-            said["portgroups"] = self.elements(said["portgroups"], f"{path}.portgroups")
-        return said
-
-    def _limits(self, name: Any, path: str, said: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return what a profile adds to what an element has ``said``."""
-        names = list(self.profiles)  # in which a name that cannot be hashed can be looked for, too
-        if name not in names:
-            rule = f"qos_profiles has {', '.join(map(str, names)) or 'no profiles'}"
-            self.problems.add(f"{path}.profile", name, rule, "correct the name, or add the profile")
-            return {}
-        profile = self.profiles[name]
-        if not isinstance(profile, Mapping):
-            return {}
-        given = [each for each in DIRECTIONS if profile.get(each) is not None]
-        limits = {each: profile[each] for each in given if each not in said}
-        inbound = limits.get("inbound")
-        if not self.floors and isinstance(inbound, Mapping) and inbound.get("floor") is not None:
-            rule = f"qos_profiles.{name} has inbound.floor, and a floor is guaranteed to NICs, not to networks"
-            remedy = "write inbound beside the profile, or name a profile without a floor"
-            self.problems.add(f"{path}.profile", name, rule, remedy)
-        return limits
-
-    def check_profiles(self) -> None:
-        """Add what is wrong with the profiles, whether or not they are used."""
-        for name, profile in self.profiles.items():
-            if not isinstance(profile, Mapping):
-                rule = "a profile has inbound, outbound or both"
-                self.problems.add(f"qos_profiles.{name}", profile, rule, "write what it limits, or drop it")
-        for name, profile in self.profiles.items():
-            for key in profile if isinstance(profile, Mapping) else ():
-                if key not in DIRECTIONS:
-                    rule = "a profile has inbound and outbound, and nothing else"
-                    self.problems.add(f"qos_profiles.{name}.{key}", None, rule, "correct the name, or drop it")
+from ansible_collections.virtnet.qos.plugins.plugin_utils._profiles import resolve
 
 
 def resolve_profiles(elements: Any, profiles: Any, path: str, floors: bool = True) -> dict[str, Any]:
     """Return the elements with the limits of their profiles, and all that is wrong with them."""
-    resolver = Resolver(profiles, floors)
-    resolved = resolver.elements(elements, path)
-    resolver.check_profiles()
-    return {"resolved": resolved, "problems": resolver.problems.found}
+    resolved, problems = resolve(elements, profiles, path, floors)
+    return {"resolved": resolved, "problems": problems}
 
 
 class FilterModule:

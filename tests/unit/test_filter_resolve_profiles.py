@@ -88,7 +88,10 @@ def test_profiles_and_elements_that_are_something_else() -> None:
 
 
 def test_floors_are_for_nics() -> None:
-    profiles = {"firm": {"inbound": {"average": "8mbit", "floor": "1mbit"}}, "soft": {"inbound": {"floor": None}}}
+    profiles = {
+        "firm": {"inbound": {"average": "8mbit", "floor": "1mbit"}},
+        "soft": {"inbound": {**SLOW, "floor": None}},
+    }
     elements = [
         {"profile": "firm", "portgroups": [{"profile": "soft"}, {"profile": "firm"}]},
         {"profile": "firm", "inbound": SLOW},

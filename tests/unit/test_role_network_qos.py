@@ -134,20 +134,24 @@ def test_all_that_is_wrong_with_profiles_is_refused_at_once(role: Role) -> None:
     answer = role(
         qos_profiles={**PROFILES, "odd": {"outbond": {"average": "1mbit"}}},
         network_qos_networks=[
-            {"name": "prod", "profile": "golden", "portgroups": [{"name": "web"}, {"name": "db", "profile": "firm"}]},
+            {
+                "name": "prod",
+                "profile": "golden",
+                "portgroups": [{"name": "web", **ONE}, {"name": "db", "profile": "firm"}],
+            },
             {"name": "spare", "profile": "firm", "state": "absent"},
         ],
     )
-    assert answer["msg"].split(". ") == [
+    assert answer["msg"].rstrip(".").split(". ") == [
+        "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it",
         "network_qos_networks[0].profile 'golden': qos_profiles has gold, silver, firm, odd; "
         "correct the name, or add the profile",
         "network_qos_networks[0].portgroups[1].profile 'firm': qos_profiles.firm has inbound.floor, and a floor is "
         "guaranteed to NICs, not to networks; write inbound beside the profile, or name a profile without a floor",
-        "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it.",
     ]
 
 
-def test_the_module_refuses_by_the_numbers_of_the_role(role: Role) -> None:
+def test_all_that_is_wrong_with_networks_is_refused_at_once(role: Role) -> None:
     answer = role(
         network_qos_networks=[
             {"name": "spare"},
@@ -156,9 +160,9 @@ def test_the_module_refuses_by_the_numbers_of_the_role(role: Role) -> None:
     )
     assert answer["failed"] is True
     for sentence in (
-        "networks[0].state 'present': state=present needs inbound, outbound or both;",
-        "networks[1].portgroups[0].state 'present': state=present needs inbound, outbound or both;",
-        "networks[1].portgroups[1].inbound.average '100': a number without a unit is ambiguous;",
+        "network_qos_networks[0].state 'present': state=present needs inbound, outbound or both;",
+        "network_qos_networks[1].portgroups[0].state 'present': state=present needs inbound, outbound or both;",
+        "network_qos_networks[1].portgroups[1].inbound.average '100': a number without a unit is ambiguous;",
     ):
         assert sentence in answer["msg"]
 

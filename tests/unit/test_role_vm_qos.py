@@ -101,14 +101,14 @@ def test_all_that_is_wrong_with_profiles_is_refused_at_once(role: Role) -> None:
             {"match": {"domain": "u*"}, "profile": "golden"},
         ],
     )
-    assert answer["msg"].split(". ") == [
+    assert answer["msg"].rstrip(".").split(". ") == [
+        "qos_profiles.empty: a profile has inbound, outbound or both; write what it limits, or drop it",
+        "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it",
         *(
             f"vm_qos_policies[{number}].profile 'golden': qos_profiles has gold, silver, odd, empty; "
             "correct the name, or add the profile"
             for number in (1, 3)
         ),
-        "qos_profiles.empty: a profile has inbound, outbound or both; write what it limits, or drop it",
-        "qos_profiles.odd.outbond: a profile has inbound and outbound, and nothing else; correct the name, or drop it.",
     ]
 
 
@@ -119,7 +119,7 @@ def test_no_profiles_at_all(role: Role) -> None:
     assert answer["changed"] is False
 
 
-def test_the_module_refuses_by_the_numbers_of_the_role(role: Role) -> None:
+def test_all_that_is_wrong_with_policies_is_refused_at_once(role: Role) -> None:
     answer = role(
         vm_qos_policies=[
             {"match": {"domain": "x"}, "profile": "gold"},
@@ -131,9 +131,9 @@ def test_the_module_refuses_by_the_numbers_of_the_role(role: Role) -> None:
     )
     assert answer["failed"] is True
     for sentence in (
-        "policies[1].inbound: not allowed with state=absent;",
-        "policies[2].state 'present': state=present needs inbound, outbound or both;",
-        "policies[3].match: a match that names nothing would be for every NIC",
-        "policies[4].inbound.average '100': a number without a unit is ambiguous;",
+        "vm_qos_policies[1].inbound: not allowed with state=absent;",
+        "vm_qos_policies[2].state 'present': state=present needs inbound, outbound or both;",
+        "vm_qos_policies[3].match: a match that names nothing would be for every NIC",
+        "vm_qos_policies[4].inbound.average '100': a number without a unit is ambiguous;",
     ):
         assert sentence in answer["msg"]

@@ -1,0 +1,118 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins!
+
+"""What is wrong with what an inventory declares of a host, as far as the host need not be asked.
+
+The variables are read by the roles' own argument specifications, and by the parsers of the modules that get them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import parse_policies
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE, parse
+from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import SWITCHES, parse_networks
+from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.plugins.plugin_utils._profiles import Resolver, not_a_mapping, stand_in
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+def problems_of(declared: Mapping[str, Any]) -> list[str]:
+    """Return all that is wrong with the variables of a host, a sentence each."""
+    profiles = declared.get("qos_profiles")
+    about_profiles = Resolver(profiles, floors=True)
+    about_profiles.check_profiles()
+    found = [*_devices(declared), *about_profiles.problems.found]
+    for role, name in (("network_qos", "networks"), ("vm_qos", "policies")):
+        elements = declared.get(f"{role}_{name}", [])
+        resolver = Resolver(profiles, floors=role == "vm_qos")
+        resolver.elements(elements, f"{role}_{name}")
+        found += resolver.problems.found
+        if isinstance(elements, (list, tuple)):
+            found += _elements(role, name, stand_in(elements))
+    return list(dict.fromkeys(found))  # some things are seen twice
+
+
+@cache
+def _specification(role: str) -> dict[str, Any]:
+    text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
+    options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
+    return options
+
+
+def _read(role: str, name: str, value: Any) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a variable of a role as the role has it, or what is wrong with its form."""
+    variable = f"{role}_{name}"
+    if not isinstance(value, (list, tuple)):
+        return [], [f"{variable} {value!r}: this is not a list; write a list, be it of one element."]
+    validator = ArgumentSpecValidator({variable: _specification(role)[variable]})
+    elements: list[dict[str, Any]] = []
+    wrong: list[str] = []
+    for index, element in enumerate(value):
+        path = f"{variable}[{index}]"
+        if not isinstance(element, Mapping):
+            wrong += not_a_mapping(element, path)
+            continue
+        result = validator.validate({variable: [element]})
+        wrong += [_form(message.replace(variable, path), path) for message in result.error_messages]
+        elements += result.validated_parameters[variable] if not wrong else []
+    return elements, wrong
+
+
+def _form(message: str, path: str) -> str:
+    """Return what Ansible says of the form of an element as a sentence that begins with its name."""
+    option, _dot, supported = message.partition(". Supported parameters include: ")
+    if supported:
+        return f"{option}: there is no such option; use one of {supported.rstrip('.')}."
+    return f"{path}: {message.replace(f' found in {path}', '').rstrip('.')}."
+
+
+def _elements(role: str, name: str, value: Any) -> Iterable[str]:
+    elements, wrong = _read(role, name, value)
+    if wrong:
+        return wrong
+    problems = Problems()
+    if name == "policies":
+        parse_policies(elements, problems)
+    else:
+        switches = dict.fromkeys(SWITCHES, False)
+        networks = [{**element, **switches, "prune": element["prune"]} for element in elements]
+        parse_networks({"networks": networks, "state": "present", **switches}, problems)
+    return [f"{role}_{sentence}" for sentence in problems.found]
+
+
+def _devices(declared: Mapping[str, Any]) -> Iterable[str]:
+    elements, wrong = _read("host_qos", "devices", declared.get("host_qos_devices", []))
+    if wrong:
+        return wrong
+    all_go = declared.get("host_qos_state") == "absent"
+    problems, found = Problems(), []
+    first: dict[str, int] = {}
+    for index, element in enumerate(elements):
+        path = f"host_qos_devices[{index}]"
+        there = first.setdefault(element["device"], index)
+        if there != index:
+            rule = f"host_qos_devices[{there}] is of this device, too"
+            problems.add(f"{path}.device", element["device"], rule, "write all its classes into one element")
+        if all_go or element["state"] == "absent":
+            continue
+        if element["classes"] is None:
+            rule = f"{element['device']} has neither classes nor state=absent"
+            problems.add(f"{path}.classes", None, rule, "declare its classes, or state: absent to have none")
+            continue
+        inside = Problems()
+        parse({**element, "handle": element["handle"] or HANDLE}, inside)
+        found += [f"{path}.{sentence}" for sentence in inside.found]
+    return [*problems.found, *found]
