@@ -52,8 +52,8 @@ measure-vm: venv ## Declared, enforced and measured rates of a real guest, also 
 faults: venv ## What goes wrong while a change waits to be confirmed, and a table of what was found, in the host lab (about a quarter of an hour)
 	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
 
-refusals: venv ## Write docs/refusals.md anew, from what the module answers
-	@WRITE_REFUSALS=1 $(VENV)/bin/python -m pytest -q tests/unit/test_refusals.py
+refusals: venv ## Write docs/refusals.md and docs/bad-input.md anew, from what the module and the playbook answer
+	@WRITE_REFUSALS=1 $(VENV)/bin/python -m pytest -q tests/unit/test_refusals.py tests/unit/test_bad_input.py
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@

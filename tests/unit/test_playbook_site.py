@@ -1,0 +1,131 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook site over small fleets: the canary, batches, percentages, records, and how many tasks it takes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.virtnet.qos.tests.unit.fleet import ROOT, UNREACHABLE, inventory, play, record
+
+pytest.importorskip("libvirt")
+
+LIMITED = {"vm_qos_policies": [{"match": {"domain": "test"}, "inbound": {"average": "8mbit"}}]}
+# libvirt's test driver does not keep what is written to a network, so this changes something, and fails.
+BREAKS = {"network_qos_networks": [{"name": "default", "inbound": {"average": "8mbit"}}]}
+ONLY_LIBVIRT = ("--skip-tags", "prepare,host_qos")
+
+
+def ensured(printed: str, role: str = "vm_qos", outcome: str = "changed") -> list[list[str]]:
+    """Return the hosts of each batch on which a role changed something."""
+    tasks = re.split(r"^TASK ", printed, flags=re.MULTILINE)
+    tasks = [task for task in tasks if task.startswith(f"[virtnet.qos.{role} : Ensure")]
+    return [sorted(re.findall(rf"^{outcome}: \[(\w+)\]", task, re.MULTILINE)) for task in tasks]
+
+
+def test_a_canary_that_fails_stops_the_run_and_its_record_is_kept(tmp_path: Path) -> None:
+    # The host that does not answer comes first, and cannot be the canary.
+    hosts = inventory(tmp_path, {"away": UNREACHABLE, "canary": BREAKS, "second": {}}, **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT, qos_run="first")
+    assert ran.failed
+    assert (ran.hosts("unreachable"), ran.hosts("failed")) == (["away"], ["canary"])
+    assert "reads back differently" in ran.said("canary")
+    assert ensured(ran.printed) == []
+    assert [bool(record(hosts, host)) for host in ("canary", "second")] == [True, False]
+    kept = record(hosts, "canary")
+    assert (kept["run"], kept["undid"], kept["interfaces"]) == ("first", None, [])
+    assert [(each["name"], each["scope"], each["before"]) for each in kept["networks"]] == [
+        ("default", "config", {"inbound": {"average": "unlimited"}})
+    ]
+    folder = tmp_path / "records/canary"
+    assert [path.stat().st_mode & 0o777 for path in (folder, folder / "last-run.json")] == [0o700, 0o600]
+
+
+@pytest.mark.parametrize(("percentage", "batches"), [(50, [["canary"], ["b"], ["c"]]), (10, [["canary"], ["b"]])])
+def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: list[list[str]]) -> None:
+    hosts = inventory(tmp_path, {"canary": {}, "a": BREAKS, "b": {}, "gone": UNREACHABLE, "c": {}}, **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT, qos_serial=[1, 2, "100%"], qos_max_fail_percentage=percentage)
+    assert ran.failed
+    assert (ran.hosts("unreachable"), ran.hosts("failed")) == (["gone"], ["a"])
+    assert ensured(ran.printed) == batches
+    assert [bool(record(hosts, host)) for host in ("canary", "a", "b", "c")] == [True, True, True, len(batches) == 3]
+    assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run in check mode over two hosts, on one of which there is nothing to do."""
+    steady = {
+        "host_qos_devices": [{"device": "lo", "state": "absent"}],
+        "network_qos_networks": [{"name": "default", "state": "absent"}],
+        "vm_qos_policies": [{"match": {"domain": "*"}, "state": "absent"}],
+        "prepare_packages": ["dpkg"],
+    }
+    hosts = inventory(tmp_path_factory.mktemp("checked"), {"one": {}, "two": LIMITED}, **steady)
+    return hosts, play("site", hosts, "--check", "--diff")
+
+
+def test_check_mode_takes_all_hosts_at_once_and_records_nothing(checked: Any) -> None:
+    hosts, ran = checked
+    assert not ran.failed, ran.printed
+    assert ensured(ran.printed) == [["two"]]
+    assert record(hosts, "two") == {}
+    assert "+  inbound: {average: 8mbit}" in ran.printed
+
+
+def test_a_steady_run_of_all_roles_takes_few_tasks(checked: Any) -> None:
+    _hosts, ran = checked
+    assert ran.recap["one"]["changed"] == 0
+    # Each of the three modules did run, and found nothing to do.
+    for role in ("host_qos", "network_qos", "vm_qos"):
+        assert "one" in ensured(ran.printed, role, "ok")[0]
+    assert ran.recap["one"]["ok"] <= 12
+
+
+def test_tags_run_one_role(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, {"one": BREAKS}, **LIMITED, host_qos_devices=[{"device": "lo", "state": "absent"}])
+    ran = play("site", hosts, "--tags", "vm_qos", qos_run="7")
+    assert not ran.failed, ran.printed
+    assert set(re.findall(r"TASK \[virtnet.qos.(\w+) : (?!Validating)", ran.printed)) == {"vm_qos"}
+    assert [each["scope"] for each in record(hosts, "one")["interfaces"]] == ["live", "config"]
+    # What changes nothing leaves the former record as it is.
+    play("site", hosts, "--tags", "host_qos", qos_run="8")
+    assert record(hosts, "one")["run"] == "7"
+
+
+GUEST = """<domain type='test'><name>{name}</name><memory>65536</memory><os><type>hvm</type></os><devices>
+  <interface type='bridge'><mac address='52:54:00:00:00:0{number}'/><source bridge='br0'/>
+    <bandwidth><inbound average='5'/></bandwidth></interface></devices></domain>"""
+
+
+def test_what_hosts_get_from_their_groups(tmp_path: Path) -> None:
+    """The inventory of docs/profiles-and-policies.md, and a host whose list takes the place of all of it."""
+    page = (ROOT / "docs/profiles-and-policies.md").read_text(encoding="utf-8")
+    for name, text in re.findall(r"^`(\w+/\w+\.yml)`\n\n```yaml\n(.*?)```", page, re.DOTALL | re.MULTILINE):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "host_vars/alone.yml").write_text("vm_qos_policies: [{match: {domain: web}, profile: gold}]\n")
+    guests = "".join(GUEST.format(name=name, number=at) for at, name in enumerate(("db-1", "db-9", "web")))
+    (tmp_path / "node.xml").write_text(f"<node>{guests}</node>")
+    hosts = inventory(
+        tmp_path,
+        {"node1": {}, "node3": {}, "alone": {}},
+        groups={"storage": ["node3"]},
+        vm_qos_uri=f"test://{tmp_path}/node.xml",
+    )
+    ran = play("site", hosts, "--tags", "vm_qos", qos_serial="100%")
+    assert not ran.failed, ran.printed
+    silver, gold, own, none = "100mbit", "1gbit", "5gbit", "unlimited"
+    wanted = {
+        "node1": {"db-1": silver, "db-9": silver, "web": silver},
+        "node3": {"db-1": own, "db-9": none, "web": silver},
+        "alone": {"web": gold},
+    }
+    for host, limits in wanted.items():
+        changed = record(hosts, host)["interfaces"]
+        assert {each["domain"]: each["after"]["inbound"]["average"] for each in changed} == limits
