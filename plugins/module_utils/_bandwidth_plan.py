@@ -116,17 +116,21 @@ def results(changes: Sequence[Change]) -> list[dict[str, Any]]:
         for scope in (scope for scope in SCOPES if scope in change.writes):
             write = change.writes[scope]
             pair = (("before", write.before), ("after", write.after))
-            sides: dict[str, Any] = {"own": {side: not bandwidth.unlimited for side, bandwidth in pair}}
-            for side, bandwidth in pair:
-                sides[side] = {direction: bandwidth[direction].text() for direction in write.directions}
+            sides = {
+                side: {direction: bandwidth[direction].text() for direction in write.directions}
+                for side, bandwidth in pair
+            }
             # Which policy it was, where there are any.
             by = {} if write.policy is None else {"policy": write.policy}
             alike = next((entry for entry in same if {**by, **sides}.items() <= entry.items()), None)
-            if alike:
-                alike["scopes"].append(scope)
-            else:
+            if not alike:
                 names = {"domain": change.domain, "mac": nic.mac, "target": nic.target, "alias": nic.alias}
-                same.append({**names, "type": nic.type, "scopes": [scope], **by, **sides})
+                own: dict[str, list[str]] = {"before": [], "after": []}
+                alike = {**names, "type": nic.type, "scopes": [], "own": own, **by, **sides}
+                same.append(alike)
+            alike["scopes"].append(scope)
+            for side, bandwidth in pair:
+                alike["own"][side] += [] if bandwidth.unlimited else [scope]
         entries += same
     return entries
 

@@ -407,18 +407,22 @@ interfaces:
       contains: *bandwidth
     own:
       description:
-        - Whether it had, and has, anything of its own in any direction. One that had nothing is given that back by
-          O(state=absent), not by V(unlimited).
+        - Where of these it had, and has, anything of its own, in whichever direction. Where it had nothing, that is
+          given back by O(state=absent), not by V(unlimited).
       type: dict
       contains:
         before:
-          description: Whether it had.
-          type: bool
-          sample: false
+          description: Where it had.
+          type: list
+          elements: str
+          sample: []
         after:
-          description: Whether it has.
-          type: bool
-          sample: true
+          description: Where it has.
+          type: list
+          elements: str
+          sample:
+            - live
+            - config
   sample:
     - domain: web1
       mac: "52:54:00:6b:3c:58"
@@ -429,8 +433,10 @@ interfaces:
         - live
         - config
       own:
-        before: false
-        after: true
+        before: []
+        after:
+          - live
+          - config
       before:
         inbound:
           average: unlimited

@@ -66,9 +66,10 @@ def _each(answer: Any) -> Iterator[Mapping[str, Any]]:
 
 def _restorable(entry: Mapping[str, Any], kind: str, scope: str) -> Entry:
     """Return an entry of one scope. What a bridge's classes were in detail libvirt's words cannot say."""
-    names = ("domain", "mac", "target", "own") if kind == "interfaces" else ("name", "portgroup")
+    names = ("domain", "mac", "target") if kind == "interfaces" else ("name", "portgroup")
+    own = {"own": {side: scope in entry["own"][side] for side in SIDES}} if kind == "interfaces" else {}
     sides = {side: {name: entry[side][name] for name in DIRECTIONS if name in entry[side]} for side in SIDES}
-    return {**{name: entry[name] for name in names}, "scope": scope, **sides}
+    return {**{name: entry[name] for name in names}, **own, "scope": scope, **sides}
 
 
 def _turned(entry: Mapping[str, Any]) -> Entry:

@@ -75,7 +75,7 @@ def test_both_directions_of_a_running_guest(run: Run, connection: Any) -> None:
                 "alias": None,
                 "type": "bridge",
                 "scopes": ["live", "config"],
-                "own": {"before": True, "after": True},
+                "own": {"before": ["live", "config"], "after": ["live", "config"]},
                 "before": {"inbound": {"average": "unlimited"}, "outbound": {"average": "72kbit"}},
                 "after": {
                     "inbound": {"average": "100mbit", "peak": "200mbit", "burst": "1MiB"},
@@ -117,7 +117,7 @@ def test_unlimited_clears_one_direction_and_absent_both(run: Run, connection: An
     assert parameters(connection, "web", FIRST, CONFIG) == {"inbound.average": 12500}
     result = four_ways(run, connection, interface=FIRST, state="absent")
     assert result["interfaces"][0]["before"] == {"inbound": {"average": "100mbit"}}
-    assert result["interfaces"][0]["own"] == {"before": True, "after": False}
+    assert result["interfaces"][0]["own"] == {"before": ["live", "config"], "after": []}
     assert parameters(connection, "web", FIRST, LIVE) == parameters(connection, "web", FIRST, CONFIG) == {}
 
 
