@@ -148,7 +148,8 @@ def shares(rows: Sequence[Share], title: str) -> Markup:
             shade = "over" if over else f"g{number % 3}"
             drawn.append(_rect((x, y + 6, max(width - 1, 0.8), BAR), shade, f"{row.name}: {whose} {rate}"))
             x += width
-        drawn.append(tag("line", x1=LABEL + full, x2=LABEL + full, y1=y + 3, y2=y + 23, class_="limit"))
+        if ratio is not None:
+            drawn.append(tag("line", x1=LABEL + full, x2=LABEL + full, y1=y + 3, y2=y + 23, class_="limit"))
         value = f"{row.given} of {row.capacity}" if ratio is not None else f"{row.given} of ?"
         drawn.append(_text(WIDTH, y + 17, value, "wrong" if over else "muted", "end"))
     return _svg(len(rows) * ROW, title, drawn)
