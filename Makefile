@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint build unit sanity kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
+LAYERS := lint docs build unit sanity kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test bench bench-confirm bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
@@ -26,7 +26,8 @@ test: venv ## Run everything that has to pass: all layers below but those that a
 	@$(VENV)/bin/python tests/checks/run.py
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, changelog and licence checks
-build: venv ## Build the artefact, install it elsewhere, render its documentation
+docs: venv ## The documentation site, in .cache/docs/html
+build: venv ## Build the artefact, install it elsewhere, render its documentation, import it as Galaxy does
 unit: venv ## The pure core, and libvirt's own test driver
 sanity: venv ## ansible-test sanity
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
@@ -81,6 +82,8 @@ $(VENV)/.done: tests/requirements.txt
 	@for version in 0.7.2 0.8.1; do \
 	  $(VENV)/bin/python -m pip install -q --disable-pip-version-check --no-deps --target $(VENV)/pyroute2-$$version pyroute2==$$version || exit 1; \
 	done
+	@$(PYTHON) -m venv $(VENV)/importer
+	@$(VENV)/importer/bin/python -m pip install -q --disable-pip-version-check 'galaxy-importer>=0.4.44,<0.5'
 	@mkdir -p $(VENV)/collections/ansible_collections/virtnet
 	@ln -sfn ../../../.. $(VENV)/collections/ansible_collections/virtnet/qos
 	@echo "$(CURDIR)" > $@

@@ -2,11 +2,16 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Build the collection, install the artefact where nothing of this checkout is, and render its documentation."""
+"""Build the collection, install the artefact where nothing of this checkout is, and render its documentation.
+
+Then import it as Galaxy does, with Galaxy's importer from a virtual environment of its own.
+"""
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,6 +20,22 @@ from pathlib import Path
 from tree import ROOT, copy_tree
 
 BIN = Path(sys.executable).parent
+IMPORTER = BIN.parent / "importer/bin"
+# Ansible demands of a collection that it works without anything else of it.
+NEEDED = ("meta", "plugins", "roles", "playbooks", "MANIFEST.json", "FILES.json")
+
+
+def import_as_galaxy(artefact: Path, scratch: str) -> None:
+    """Have Galaxy's importer look at the artefact; a warning is an error."""
+    environment = {**os.environ, "PATH": os.pathsep.join([str(IMPORTER), os.environ["PATH"]])}
+    command = [str(IMPORTER / "python"), "-m", "galaxy_importer.main", str(artefact)]
+    done = subprocess.run(
+        command, cwd=scratch, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    said = [line for line in done.stdout.splitlines() if not line.startswith(("Loading ", "{"))]
+    print("\n".join(said))
+    if done.returncode or any(re.match(r"WARNING|ERROR", line) for line in said):
+        raise SystemExit("galaxy-importer has something to say of the artefact")
 
 
 def main() -> int:
@@ -34,6 +55,9 @@ def main() -> int:
         print(f"built {artefact.name}, {artefact.stat().st_size // 1024} KiB")
         ansible("galaxy", "collection", "install", str(artefact), "--collections-path", scratch, "--offline")
         installed = Path(scratch, "ansible_collections/virtnet/qos")
+        for path in installed.iterdir():
+            if path.name not in NEEDED:
+                (shutil.rmtree if path.is_dir() else os.unlink)(path)
         rendered = 0
         for kind, folder, pattern in (
             ("module", "plugins/modules", "[!_]*.py"),
@@ -50,6 +74,7 @@ def main() -> int:
         for playbook in sorted((installed / "playbooks").glob("*.yml")):
             ansible("playbook", "--syntax-check", f"virtnet.qos.{playbook.stem}")
             print(f"playbook virtnet.qos.{playbook.stem} is found by its name")
+        import_as_galaxy(artefact, scratch)
     print(f"{rendered} documents rendered")
     return 0
 

@@ -76,7 +76,7 @@ CHECKS = [
     Check(
         "lint",
         "mypy tests",
-        (*MYPY, "tests/checks", "tests/demo", "tests/faults", "tests/lab"),
+        (*MYPY, "docs/docsite", "tests/checks", "tests/demo", "tests/faults", "tests/lab"),
         ran=r"in (\d+ source file)",
     ),
     Check("lint", "yamllint", ("yamllint", "--strict", ".")),
@@ -92,6 +92,7 @@ CHECKS = [
     ),
     Check("lint", "antsibull-changelog", ("antsibull-changelog", "lint")),
     Check("lint", "reuse", ("reuse", "lint"), ran=r"Files with license information: (.*)"),
+    Check("docs", "site", (PYTHON, "docs/docsite/build.py"), ran=r"(\d+ pages) in"),
     Check("build", "build, install, render", (PYTHON, "tests/checks/artefact.py"), ran=r"(\d+ documents rendered)"),
     pytest("unit", "pytest tests/unit", "tests/unit", "-n", "2"),
     Check(
@@ -110,7 +111,7 @@ CHECKS = [
 ]
 # What runs side by side: in each line lanes of layers, on a machine of two processors.
 SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
-    [("lint", "build", "unit", "sanity", "molecule", "lab"), ("kernel", "vm_qos_bookworm")],
+    [("lint", "docs", "build", "unit", "sanity", "molecule", "lab"), ("kernel", "vm_qos_bookworm")],
     [("host_qos",)],
     [("vm_qos_trixie",), ("vm_qos_forky",)],
 ]
