@@ -319,6 +319,7 @@ options:
       - absent
     default: present
 requirements:
+  - python >= 3.9
   - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
   - pyroute2 >= 0.7.2, for O(netns) only
 seealso:
