@@ -37,6 +37,9 @@ options:
     description: Whether what the elements stand for can have a floor. NICs can, networks and portgroups cannot.
     type: bool
     default: true
+seealso:
+  - module: virtnet.qos.virt_iface_bandwidth
+  - module: virtnet.qos.virt_network_bandwidth
 author:
   - The virtnet.qos authors (@virtnet)
 """

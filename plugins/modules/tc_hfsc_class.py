@@ -323,6 +323,7 @@ requirements:
   - A Linux kernel with C(sch_hfsc), C(sch_fq_codel), C(cls_flower), C(cls_fw), C(cls_u32) and C(act_vlan)
   - pyroute2 >= 0.7.2, for O(netns) only
 seealso:
+  - module: virtnet.qos.tc_hfsc_info
   - name: tc-hfsc(7)
     description: What the three curves do.
     link: https://man7.org/linux/man-pages/man7/tc-hfsc.7.html

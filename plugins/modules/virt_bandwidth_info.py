@@ -104,6 +104,7 @@ notes:
     O(only), O(match) or O(brief).
 seealso:
   - module: virtnet.qos.virt_iface_bandwidth
+  - module: virtnet.qos.virt_network_bandwidth
   - module: virtnet.qos.tc_hfsc_info
 author:
   - The virtnet.qos authors (@virtnet)

@@ -238,6 +238,9 @@ notes:
   - libvirt 12.4 and later do not take a policer off a running NIC whose direction is cleared (the outbound one of a
     tap, the inbound one of a macvtap). The module then has libvirt plug the NIC anew without limits, which takes it
     off, and sets what remains.
+seealso:
+  - module: virtnet.qos.virt_network_bandwidth
+  - module: virtnet.qos.virt_bandwidth_info
 author:
   - The virtnet.qos authors (@virtnet)
 """

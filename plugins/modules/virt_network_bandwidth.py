@@ -185,6 +185,9 @@ notes:
     module repairs it.
   - A network that was started with an inbound limit keeps its classes in the kernel when that is cleared, with the
     highest rate there is, since libvirt may put a floor below them at any time.
+seealso:
+  - module: virtnet.qos.virt_iface_bandwidth
+  - module: virtnet.qos.virt_bandwidth_info
 author:
   - The virtnet.qos authors (@virtnet)
 """
