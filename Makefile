@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint docs build unit sanity kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
+LAYERS := lint docs build unit sanity pythons cores kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test bench bench-confirm bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
@@ -30,6 +30,8 @@ docs: venv ## The documentation site, in .cache/docs/html
 build: venv ## Build the artefact, install it elsewhere, render its documentation, import it as Galaxy does
 unit: venv ## The pure core, and libvirt's own test driver
 sanity: venv ## ansible-test sanity
+pythons: venv ## What runs on hosts, tested with every other Python that is here; only by hand
+cores: venv ## ansible-test sanity of the other releases of ansible-core; only by hand
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab

@@ -103,6 +103,17 @@ CHECKS = [
         skipped=r"WARNING: (Skipping .*|Required program .*)",
         may_skip=True,  # interpreters that this machine does not have
     ),
+    *(
+        Check(
+            layer,
+            f"other {layer}",
+            (PYTHON, "tests/checks/elsewhere.py", layer),
+            ran=r"(.*): passed$",
+            skipped=r"^skipped: (.*)|^WARNING: (Skipping .*|Required program .*)",
+            may_skip=True,  # as for sanity
+        )
+        for layer in ("pythons", "cores")
+    ),
     pytest("kernel", "pytest tests/kernel", "tests/kernel", inside=LAB),
     pytest("lab", "pytest tests/lab", "tests/lab"),
     molecule("molecule", "molecule: site", "default"),
@@ -114,10 +125,12 @@ SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("lint", "docs", "build", "unit", "sanity", "molecule", "lab"), ("kernel", "vm_qos_bookworm")],
     [("host_qos",)],
     [("vm_qos_trixie",), ("vm_qos_forky",)],
+    [("pythons",), ("cores",)],
 ]
-# Only where they are named: the layer molecule measures a guest on trixie, and emulated guests of forky start only
-# now and then, which makes that scenario take half an hour.
-BY_HAND = {"vm_qos_trixie", "vm_qos_forky"}
+# Only where they are named: other Pythons and releases of ansible-core take long and seldom differ; the layer molecule
+# measures a guest on trixie, and emulated guests of forky start only now and then, which makes that scenario take half
+# an hour.
+BY_HAND = {"pythons", "cores", "vm_qos_trixie", "vm_qos_forky"}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Arguments are passed on to ansible-test.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import ansible_test
 from tree import copy_tree
 
-# The one name ansible-core 2.19 looks for (ansible_test/_internal/python_requirements.py).
-PIP_BOOTSTRAP = Path("~/.ansible/test/cache/get_pip_24_2.py").expanduser()
+CACHE = Path("~/.ansible/test/cache").expanduser()
+
+
+def bootstrap_name() -> str:
+    """Return the name of the script that this release of ansible-core would download."""
+    source = Path(ansible_test.__path__[0], "_internal/python_requirements.py").read_text(encoding="utf-8")
+    (version,) = set(re.findall(r"\bpip='([0-9.]+)'", source))
+    return f"get_pip_{version.replace('.', '_')}.py"
 
 
 def search_path() -> str:
@@ -38,15 +46,16 @@ def search_path() -> str:
 @contextmanager
 def pip_bootstrap() -> Iterator[None]:
     """Put our bootstrap where ansible-test looks for its own, for as long as it runs."""
-    if PIP_BOOTSTRAP.exists():
+    bootstrap = CACHE / bootstrap_name()
+    if bootstrap.exists():
         yield
         return
-    PIP_BOOTSTRAP.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(Path(__file__).with_name("bootstrap_pip.py"), PIP_BOOTSTRAP)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    shutil.copy(Path(__file__).with_name("bootstrap_pip.py"), bootstrap)
     try:
         yield
     finally:
-        PIP_BOOTSTRAP.unlink(missing_ok=True)
+        bootstrap.unlink(missing_ok=True)
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ def test_a_program_that_is_missing_is_a_failure(runner: Any) -> None:
 def test_an_unknown_layer_is_refused() -> None:
     done = subprocess.run([sys.executable, str(RUN), "nosuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "There are the layers lint, build" in done.stderr
+    assert "There are the layers lint, docs, build" in done.stderr
 
 
 def test_every_layer_has_its_place(runner: Any) -> None:
