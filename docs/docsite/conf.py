@@ -31,7 +31,7 @@ html_css_files = ["tables.css"]
 html_show_sphinx = False
 html_use_index = False
 html_copy_source = False
-smartquotes = False  # messages are shown word for word
+smartquotes_action = "D"  # dashes only: messages are shown word for word
 exclude_patterns = ["collection/environment_variables.rst"]
 
 ANSIBLE = "https://docs.ansible.com/ansible/latest/"
