@@ -113,12 +113,11 @@ def wrong(example: Any) -> list[str]:
     if "hosts" in example.get("all", {}):
         return found
     said = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("playbooks/**/*.yml"))
-    known = {name: value for name, value in example.items() if name in role_options()}
-    if known:
-        found += [
-            f"no variable {name}" for name in example.keys() - known.keys() if not re.search(rf"\b{name}\b", said)
-        ]
-        return found + problems(known, {"argument_spec": {name: role_options()[name] for name in known}})
+    roles = {name: value for name, value in example.items() if name in role_options()}
+    playbooks = {name for name in example if name.startswith("qos_") and re.search(rf"\b{name}\b", said)}
+    if roles or playbooks:
+        found += [f"no variable {name}" for name in example.keys() - roles.keys() - playbooks]
+        return found + problems(roles, {"argument_spec": {name: role_options()[name] for name in roles}})
     answers = [
         [each for each in problems(example, module_spec(name)) if "missing required" not in each] for name in MODULES
     ]
@@ -139,6 +138,7 @@ def test_a_yaml_example_is_taken(text: str) -> None:
         "vm_qos_policies: [{match: {domian: web}}]",
         "vm_qos_policies: [{match: {domain: web}, inbound: {average: 100}}]",
         "{vm_qos_policies: [], vm_qos_polices: []}",
+        "{qos_hosts: all, qos_hots: all}",
         "classes: [{vlan: 1, shares: 1}]",
         "clases: []",
     ],
