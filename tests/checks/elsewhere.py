@@ -67,7 +67,7 @@ def pythons() -> dict[str, int]:
             continue
         python = environment(f"python{version}", program, *PACKAGES)
         print(f"== Python {version}", flush=True)
-        pytest: list[str | Path] = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+        pytest: list[str | Path] = [python, "-m", "pytest", "-q", *tests]
         variables = {**os.environ, "PYTHONPATH": str(FOLDER)}
         outcomes[f"Python {version}"] = subprocess.run(pytest, cwd=ROOT, env=variables, check=False).returncode
     return outcomes
