@@ -35,6 +35,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_rules impor
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Domain, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
+# Entries in a diff. More of them nobody reads, and with those of 1 000 NICs a result is more than AWX keeps.
+SHOWN = 200
+
 
 @dataclass(frozen=True)
 class Change:
@@ -138,7 +141,8 @@ def results(changes: Sequence[Change]) -> list[dict[str, Any]]:
 def diff(changes: Sequence[Change]) -> dict[str, str]:
     """Return the text before and after of what is touched, in the form its options are written in."""
     sides: dict[str, list[str]] = {"before": [], "after": []}
-    for entry in results(changes):
+    entries = results(changes)
+    for entry in entries[:SHOWN]:
         names = ", ".join(name for name in (entry["target"], entry["alias"]) if name)
         head = f"{entry['domain']} {entry['mac']}{names and f' ({names})'} {'+'.join(entry['scopes'])}:"
         for side, lines in sides.items():
@@ -146,6 +150,9 @@ def diff(changes: Sequence[Change]) -> dict[str, str]:
             for direction, limit in entry[side].items():
                 pairs = ", ".join(f"{name}: {value}" for name, value in limit.items())
                 lines.append(f"  {direction}: {{{pairs}}}")
+    for lines in sides.values():
+        if len(entries) > SHOWN:
+            lines.append(f"and {len(entries) - SHOWN} more, which the result has under interfaces")
     return {side: "".join(f"{line}\n" for line in lines) for side, lines in sides.items()}
 
 

@@ -325,6 +325,7 @@ RETURN = r"""
 diff:
   description:
     - The text of RV(interfaces) before and after, one NIC after the other. It is the same in check mode.
+    - Of more than 200 entries the first 200, and how many more there are.
   returned: in diff mode
   type: dict
   contains:
@@ -476,6 +477,14 @@ from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refuse
 MATCH = ("domain", "network", "portgroup", "bridge", "mac", "title", "metadata")
 
 
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: _given(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the options ask and return what the module returns."""
     outcome = converge(module.params, module.check_mode)
@@ -485,6 +494,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": bool(outcome.changes) or stands, "interfaces": results(outcome.changes)}
     if module.params["policies"] is not None:
         result["notes"] = outcome.notes
+        # Ansible would tell what was not given, too: of a thousand policies more than AWX keeps of a result.
+        told = {**module.params, "policies": [_given(policy) for policy in module.params["policies"]]}
+        result["invocation"] = {"module_args": told}
     if module._diff:
         result["diff"] = diff(outcome.changes)
     if outcome.failures:

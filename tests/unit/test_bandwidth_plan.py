@@ -472,7 +472,11 @@ def test_what_a_thousand_nics_return_is_not_cut_by_awx() -> None:
         for n in range(1000)
     ]
     result = {"interfaces": results(changes), "diff": diff(changes)}
-    assert len(json.dumps(result)) < 700_000
+    assert len(json.dumps(result)) < 600_000
+    for text in result["diff"].values():
+        assert text.count(" live+config:\n") == 200
+        assert text.endswith("\nand 800 more, which the result has under interfaces\n")
+    assert "more, which" not in diff(changes[:200])["after"]
 
 
 def test_what_does_not_read_back_is_told() -> None:
