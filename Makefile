@@ -86,6 +86,7 @@ $(VENV)/.done: tests/requirements.txt
 	done
 	@$(PYTHON) -m venv $(VENV)/importer
 	@$(VENV)/importer/bin/python -m pip install -q --disable-pip-version-check 'galaxy-importer>=0.4.44,<0.5'
+	@$(VENV)/bin/python tests/checks/awx_collection.py
 	@mkdir -p $(VENV)/collections/ansible_collections/virtnet
 	@ln -sfn ../../../.. $(VENV)/collections/ansible_collections/virtnet/qos
 	@echo "$(CURDIR)" > $@
