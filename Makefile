@@ -11,7 +11,7 @@ export LC_ALL := C.UTF-8
 LAYERS := lint docs build unit sanity pythons cores kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench bench-confirm bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
+.PHONY: help demo demo-down test bench bench-confirm bench-fleet bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ vm_qos_forky: venv ## The same on testing; only by hand
 
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
+
+bench-fleet: venv ## How a steady run of virtnet.qos.site over 200 hosts compares with loops of virsh and tc (a quarter of an hour)
+	@$(VENV)/bin/python tests/benchmark/fleet.py --json .cache/benchmark_fleet.json
 
 bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/confirm.py --json .cache/benchmark_confirm.json
