@@ -121,6 +121,7 @@ def compare(report: Report, this: Comparison, rounds: int) -> None:
         each = {
             "tasks not skipped, of which some only on the controller": [cost.tasks / cost.hosts for cost in costs],
             "tasks skipped": [cost.skipped / cost.hosts for cost in costs],
+            "processor of Ansible's first process (s)": [cost.main / cost.hosts for cost in costs],
             "processor of the modules (s)": [cost.on_hosts / cost.hosts for cost in costs],
         }
         for name, values in each.items():
@@ -156,9 +157,15 @@ def variants(report: Report, runner: fleet_plays.Runner, options: argparse.Names
         settings = {**runner.environment, **VARIANTS.get(name, {})}
         samples.setdefault(name, []).append(runner.play(hosts, fleet_plays.SITE, environment=settings))
 
+    alone: list[Cost] = []
+    single = Hosts(runner.folder, "alone", 1, uplink=False)
     names = ["as above", *VARIANTS]
     for number in range(options.rounds):
-        alternate(number, *(functools.partial(run, name) for name in names))
+        each = (functools.partial(run, name) for name in names)
+        alternate(number, *each, lambda: alone.append(runner.play(single, fleet_plays.SITE)))
+    report.beside["a run over one host alone: processor, modules included (s)"] = spread(
+        [cost.processor + cost.on_hosts for cost in alone]
+    )
     for name in VARIANTS:
         ratios = {
             what: spread([of(this) / of(that) for this, that in zip(samples[name], samples["as above"])])
@@ -199,7 +206,7 @@ def whole(report: Report, runner: fleet_plays.Runner, options: argparse.Namespac
         more = (all_items - fleet_plays.items(few)) / (fleet_plays.items(some) - fleet_plays.items(few))
         scaled = {
             name: getattr(first, name) + more * (getattr(then, name) - getattr(first, name))
-            for name in ("wall", "processor", "on_hosts", "modules")
+            for name in ("wall", "processor", "main", "on_hosts", "modules")
         }
         return first._replace(**scaled)
 

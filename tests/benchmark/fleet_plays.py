@@ -53,12 +53,13 @@ def items(playbook: list[dict[str, Any]]) -> int:
 
 
 class Cost(NamedTuple):
-    """What a run over some hosts cost. ``processor`` is of Ansible itself, ``on_hosts`` of the modules."""
+    """What a run over some hosts cost. ``processor`` is Ansible's own, ``main`` of its first process alone."""
 
     hosts: int
     wall: float
     processor: float
-    on_hosts: float
+    main: float
+    on_hosts: float  # of the modules
     modules: float
     tasks: int  # that were not skipped, those that run on the controller included
     skipped: int
@@ -100,7 +101,7 @@ class Runner:
             child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment or self.environment
             )
-            with Memory(child.pid) as memory:
+            with Watch(child.pid) as watch:
                 _pid, status, usage = os.wait4(child.pid, 0)
             wall = time.perf_counter() - begun
             child.returncode = os.waitstatus_to_exitcode(status)
@@ -112,20 +113,32 @@ class Runner:
         if child.returncode or wrong or len(counts["ok"]) != len(hosts.names):
             raise RuntimeError(f"{' '.join(command)}: {printed[-4000:]}")
         spent = hosts.spent()
-        processor = usage.ru_utime + usage.ru_stime - spent.processor
         tasks, skipped = (sum(counts[name]) for name in ("ok", "skipped"))
-        return Cost(len(hosts.names), wall, processor, spent.processor, spent.runs, tasks, skipped, memory.most)
+        return Cost(
+            len(hosts.names),
+            wall,
+            processor=usage.ru_utime + usage.ru_stime - spent.processor,
+            main=watch.main,
+            on_hosts=spent.processor,
+            modules=spent.runs,
+            tasks=tasks,
+            skipped=skipped,
+            memory=watch.memory,
+        )
 
 
-class Memory:
-    """Watches how much memory the processes of a command take, as long as they run its program."""
+class Watch:
+    """Watches Ansible: how much memory all of its processes take, and how much processor time the first one has taken.
+
+    That one starts the others, one a task and host, and does nothing else at once: more processors do not help it.
+    """
 
     def __init__(self, pid: int) -> None:
-        self.pid, self.most = pid, 0.0
+        self.pid, self.memory, self.main = pid, 0.0, 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Watch:
         self._thread.start()
         return self
 
@@ -134,8 +147,18 @@ class Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._over.wait(5):
-            self.most = max(self.most, sum(map(proportional, (self.pid, *children(self.pid)))) / 1024)
+        while not self._over.wait(2):
+            self.memory = max(self.memory, sum(map(proportional, (self.pid, *children(self.pid)))) / 1024)
+            self.main = max(self.main, processor(self.pid))
+
+
+def processor(pid: int) -> float:
+    """Return the processor time of a process without those that it started."""
+    try:
+        times = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[11:13]
+    except OSError:
+        return 0
+    return sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
 
 
 def children(pid: int) -> list[int]:
