@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -81,3 +85,27 @@ def test_the_messages_of_the_page_on_symptoms_are_those_of_the_code() -> None:
     foreign = "Failed to import the required Python library"  # Ansible's own
     shown = [message.strip("`") for message, _then in rows("troubleshooting.md", "The task fails")]
     assert [each for each in shown if each != foreign and not any(each in text for text in texts)] == []
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return the commands that a page shows to be typed, or to be run by a unit."""
+    shown = re.findall(r"```(?:sh|ini)\n(.*?)```", page, re.DOTALL)
+    lines = [line.removeprefix("ExecStart=/usr/bin/") for block in shown for line in block.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith("ansible-")]
+
+
+def test_the_commands_of_the_page_on_fleets() -> None:
+    page = (ROOT / "docs/fleet-scale.md").read_text(encoding="utf-8")
+    targets = re.findall(r"^([\w-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"`make ([\w-]+)`", page)) <= {*targets}
+    assert all((ROOT / each).is_file() for each in re.findall(r"`(tests/[\w/]+\.py)", page))
+    commands = commands_of(page)
+    assert {command[0] for command in commands} == {"ansible-playbook", "ansible-pull"}
+    for name, *words in commands:
+        asked = [str(Path(sys.executable).with_name(name)), "--help"]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+        usage = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+        for option in (word for word in words if word.startswith("-")):
+            assert re.search(rf"(?<![\w-]){option}\b", usage), f"{name} has no {option}"
+        for playbook in (word for word in words if word.startswith("virtnet.qos.")):
+            assert (ROOT / f"playbooks/{playbook.rpartition('.')[2]}.yml").is_file()
