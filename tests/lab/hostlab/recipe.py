@@ -21,6 +21,8 @@ PACKAGES = (
     *("iproute2", "iputils-ping", "ethtool", "iperf3", "tcpdump"),
     *("libvirt-daemon-system", "libvirt-clients", "libvirt-daemon-driver-qemu", "qemu-system-x86"),
     *("dnsmasq-base", "iptables"),
+    # Its program goes into the guest; on the host nothing starts it.
+    "qemu-guest-agent",
     # What a daemon needs that asks who one is (SASL); until a test configures it, none does.
     *("libsasl2-modules", "sasl2-bin"),
     # The hosts' network is systemd-networkd's; these are there to be enabled beside it.
