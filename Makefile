@@ -34,7 +34,7 @@ pythons: venv ## What runs on hosts, tested with every other Python that is here
 cores: venv ## ansible-test sanity of the other releases of ansible-core; only by hand
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
-molecule: venv ## The roles on a real Debian host with libvirt and a guest, in the host lab
+molecule: venv ## The day of a fleet: all playbooks on two real Debian hosts of different releases with a guest each, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
 vm_qos_bookworm: venv ## Policies over guests that come and go, networks under traffic, a daemon that hangs or asks for a password, on Debian 12
 vm_qos_trixie: venv ## The same on Debian 13; only by hand

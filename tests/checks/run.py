@@ -116,7 +116,7 @@ CHECKS = [
     ),
     pytest("kernel", "pytest tests/kernel", "tests/kernel", inside=LAB),
     pytest("lab", "pytest tests/lab", "tests/lab"),
-    molecule("molecule", "molecule: site", "default"),
+    molecule("molecule", "molecule: fleet", "fleet"),
     molecule("host_qos", "molecule: host_qos", "host_qos"),
     *map(vm_qos, ("bookworm", "forky", "trixie")),
 ]
