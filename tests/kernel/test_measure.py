@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Streams that measure a NIC, against a device that is limited as libvirt limits a tap, by another rate, and not at all.
+"""Streams that measure a NIC, on a device that is limited as libvirt limits a tap, by another rate, and not at all.
 
 ``near`` is the tap, and the guest is in the namespace of ``far``.
 """

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -237,3 +239,14 @@ def test_seconds_that_are_none(seconds: Any) -> None:
 def test_sizes_that_are_none(size: Any) -> None:
     (found,) = plan([], [{"domain": "*"}], 6, size)["problems"]
     assert found.startswith(f"qos_measure_size {str(size)!r}: ")
+
+
+def test_the_guests_of_the_page_on_measuring() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs/measure.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    guests = yaml.safe_load(shown)["qos_measure_guests"]
+    limit = {"average": "8mbit"}
+    interfaces = [nic(limit, domain="web1", mac="52:54:00:6b:3c:58"), nic(limit, domain="db-1"), nic(limit, domain="x")]
+    planned = plan(interfaces, guests, 6, "4GiB")
+    assert planned["problems"] == []
+    assert [(each["domain"], each["address"]) for each in planned["nics"]] == [("web1", "192.0.2.7"), ("db-1", None)]
