@@ -24,10 +24,10 @@ NONE = {"average": "unlimited"}
 
 
 def nic(
-    inbound: dict[str, str] = NONE, outbound: dict[str, str] = NONE, mac: str = MAC, **facts: Any
+    inbound: dict[str, str] | None = None, outbound: dict[str, str] | None = None, mac: str = MAC, **facts: Any
 ) -> dict[str, Any]:
     """Return a NIC as virt_bandwidth_info does, enforced as it is declared."""
-    limits = {"inbound": inbound, "outbound": outbound}
+    limits = {"inbound": inbound or NONE, "outbound": outbound or NONE}
     live = {"own": limits, "portgroup": None, "effective": limits}
     place = {"domain": "guest1", "mac": mac, "bridge": "virbr0", "target": "vnet3", "running": True}
     return {**place, "live": live, "enforced": limits, **facts}
