@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The playbook audit, run against libvirt's test driver: what it finds, what it writes, and its exit status.
 
-Those hosts have no devices in the kernel. A host with an uplink and a guest is audited in Molecule's scenario default.
+Those hosts have no devices in the kernel. A host with an uplink and a guest is audited in Molecule's scenario fleet.
 """
 
 from __future__ import annotations
