@@ -31,6 +31,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 def problems_of(declared: Mapping[str, Any]) -> list[str]:
     """Return all that is wrong with the variables of a host, a sentence each."""
+    declared = _plain(declared)
     profiles = declared.get("qos_profiles")
     about_profiles = Resolver(profiles, floors=True)
     about_profiles.check_profiles()
@@ -43,6 +44,13 @@ def problems_of(declared: Mapping[str, Any]) -> list[str]:
         if isinstance(elements, (list, tuple)):
             found += _elements(role, name, stand_in(elements))
     return list(dict.fromkeys(found))  # some things are seen twice
+
+
+def _plain(value: Any) -> Any:
+    """Return the same in Python's own containers: Ansible's look for templates again with every copy."""
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @cache

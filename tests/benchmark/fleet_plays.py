@@ -6,7 +6,7 @@
 
 The loops are modelled on what is published: one ``tc`` command an item for classes, then for leaves, then for filters,
 after the tree has been deleted, is how EnOSlib's role does it (BeyondTheClouds/enoslib,
-enoslib/ansible/roles/utils/tasks/tc_apply.yml). Both sides gather the same facts and ask apt for the same packages.
+enoslib/ansible/roles/utils/tasks/tc_apply.yml). Both sides gather no facts and look for the same packages.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ import fleet_hosts
 import sides
 
 SITE = "virtnet.qos.site"
-FACTS = ["!all", "!min", "pkg_mgr"]
 
 
 def loops(uplink: bool, most: int | None = None) -> list[dict[str, Any]]:
@@ -44,7 +43,7 @@ def loops(uplink: bool, most: int | None = None) -> list[dict[str, Any]]:
     limits = " ".join(f"--{direction} {{{{ item.{direction} }}}}" for direction in ("inbound", "outbound"))
     nics = [{**nic._asdict(), **fleet_hosts.LIMITS[nic.profile]} for nic in fleet_hosts.nics()][:most]
     tasks.append({"name": "Limit each NIC", "ansible.builtin.command": f"{command} {limits}", "loop": nics})
-    return [{"name": "Loops", "hosts": "all", "become": True, "gather_subset": FACTS, "tasks": tasks}]
+    return [{"name": "Loops", "hosts": "all", "become": True, "gather_facts": False, "tasks": tasks}]
 
 
 def items(playbook: list[dict[str, Any]]) -> int:
