@@ -89,12 +89,12 @@ def test_a_steady_run_of_all_roles_takes_few_tasks(checked: Any) -> None:
 
 def test_tags_run_one_role(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, {"one": BREAKS}, **LIMITED, host_qos_devices=[{"device": "lo", "state": "absent"}])
-    ran = play("site", hosts, "--tags", "vm_qos", qos_run="7")
+    ran = play("site", hosts, "--tags", "vm_qos", "--skip-tags", "prepare", qos_run="7")
     assert not ran.failed, ran.printed
     assert set(re.findall(r"TASK \[virtnet.qos.(\w+) : (?!Validating)", ran.printed)) == {"vm_qos"}
     assert [each["scope"] for each in record(hosts, "one")["interfaces"]] == ["live", "config"]
     # What changes nothing leaves the former record as it is.
-    play("site", hosts, "--tags", "host_qos", qos_run="8")
+    play("site", hosts, "--tags", "host_qos", "--skip-tags", "prepare", qos_run="8")
     assert record(hosts, "one")["run"] == "7"
 
 
@@ -118,7 +118,7 @@ def test_what_hosts_get_from_their_groups(tmp_path: Path) -> None:
         groups={"storage": ["node3"]},
         vm_qos_uri=f"test://{tmp_path}/node.xml",
     )
-    ran = play("site", hosts, "--tags", "vm_qos", qos_serial="100%")
+    ran = play("site", hosts, "--tags", "vm_qos", "--skip-tags", "prepare", qos_serial="100%")
     assert not ran.failed, ran.printed
     silver, gold, own, none = "100mbit", "1gbit", "5gbit", "unlimited"
     wanted = {

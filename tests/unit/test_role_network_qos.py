@@ -191,4 +191,4 @@ def test_floors_can_be_lowered_before_the_limit_of_their_network() -> None:
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
     # Ansible checks the arguments of every role all the same.
     roles = re.findall(r"^ +virtnet\.qos\.(\w+) : (?!Validating)", ran.stdout, re.MULTILINE)
-    assert list(dict.fromkeys(roles)) == ["vm_qos"]
+    assert list(dict.fromkeys(roles)) == ["prepare", "vm_qos"]
