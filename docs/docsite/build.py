@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SITE = ROOT / ".cache/docs"
 SOURCE = SITE / "source"
-REPOSITORY = "https://github.com/virtnet/virtnet.qos/blob/main"
+REPOSITORY = "https://github.com/virtnet/virtnet.qos"
 LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)\s#]+)")
 CONTENTS = """
 ```{{toctree}}
@@ -36,7 +36,7 @@ CONTENTS = """
 
 def page(path: Path) -> str | None:
     """Return what a file of the repository is in the site, where it is a page there."""
-    if path.is_relative_to(DOCS):
+    if path.is_relative_to(DOCS) and path.is_file():
         name = path.relative_to(DOCS)
         return "index.md" if str(name) == "README.md" else str(name)
     if path.name == "README.md" and path.parent.parent == ROOT / "roles":
@@ -57,7 +57,7 @@ def turned(path: Path, text: str) -> tuple[str, list[str]]:
             raise SystemExit(f"{path.relative_to(ROOT)} links to {found[1]}, which is not there")
         there = page(target)
         if there is None:
-            return f"{REPOSITORY}/{target.relative_to(ROOT)}"
+            return f"{REPOSITORY}/{'tree' if target.is_dir() else 'blob'}/main/{target.relative_to(ROOT)}"
         linked.append(there)
         return os.path.relpath(there, folder)
 

@@ -36,20 +36,21 @@ PLAYBOOKS = {path.stem: path for path in ROOT.glob("playbooks/*.yml")}
 CONTENT = {*MODULES, *PLAYBOOKS, *(path.stem for path in ROOT.glob("plugins/filter/*.py"))}
 CONTENT |= {path.parent.name for path in ROOT.glob("roles/*/meta")}
 TARGETS = set(re.findall(r"^([a-z_-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-# Programs of hosts, which the machine that runs this may not have
-ON_HOSTS = {"journalctl", "systemctl", "virsh"}
+# Programs of hosts and of those who build images, which the machine that runs this may not have
+ELSEWHERE = {"journalctl", "podman", "systemctl", "virsh"}
 RATES = {"average", "peak", "floor", "ls", "rt", "ul", "sc", "m1", "m2"}
 ANY = Scale(1, 0, 2**64, "any number")
 
 
 def blocks(*languages: str) -> list[Any]:
-    """Return the examples in these languages, each with its page."""
+    """Return the examples in these languages, each with the text of its page."""
     found = []
     for path in PAGES:
-        for number, (_indent, language, text) in enumerate(FENCE.findall(path.read_text(encoding="utf-8"))):
+        page = path.read_text(encoding="utf-8")
+        for number, (_indent, language, text) in enumerate(FENCE.findall(page)):
             if language in languages:
                 name = f"{path.relative_to(ROOT)}:{number}"
-                found.append(pytest.param(textwrap.dedent(text), id=name))
+                found.append(pytest.param(textwrap.dedent(text), page, id=name))
     return found
 
 
@@ -101,7 +102,17 @@ def tasks(plays: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
         yield called[0], each[called[0]]
 
 
-def wrong(example: Any) -> list[str]:
+def variables(example: Mapping[str, Any], page: str) -> Iterator[str]:
+    """Yield the names of variables that playbooks know, or that are the page's own: its templates have them."""
+    known = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("playbooks/**/*.yml"))
+    own = " ".join(re.findall(r"{{.*?}}", page))
+    for name in example:
+        word = re.compile(rf"\b{name}\b")
+        if word.search(own) or (name.startswith("qos_") and word.search(known)):
+            yield name
+
+
+def wrong(example: Any, page: str = "") -> list[str]:
     """Return what is wrong with an example: tasks, an inventory, or some options of a module."""
     found = list(quantities(example))
     if isinstance(example, list):
@@ -112,21 +123,21 @@ def wrong(example: Any) -> list[str]:
         return found
     if "hosts" in example.get("all", {}):
         return found
-    said = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("playbooks/**/*.yml"))
-    roles = {name: value for name, value in example.items() if name in role_options()}
-    playbooks = {name for name in example if name.startswith("qos_") and re.search(rf"\b{name}\b", said)}
-    if roles or playbooks:
-        found += [f"no variable {name}" for name in example.keys() - roles.keys() - playbooks]
-        return found + problems(roles, {"argument_spec": {name: role_options()[name] for name in roles}})
+    others = set(variables(example, page))
+    roles = {name for name in example if name in role_options()}
+    if roles or others:
+        found += [f"no variable {name}" for name in example.keys() - roles - others]
+        plain = {name: example[name] for name in roles if "{{" not in str(example[name])}
+        return found + problems(plain, {"argument_spec": {name: role_options()[name] for name in plain}})
     answers = [
         [each for each in problems(example, module_spec(name)) if "missing required" not in each] for name in MODULES
     ]
     return found + min(answers, key=len)
 
 
-@pytest.mark.parametrize("text", blocks("yaml", "yml"))
-def test_a_yaml_example_is_taken(text: str) -> None:
-    assert not wrong(yaml.safe_load(text))
+@pytest.mark.parametrize(("text", "page"), blocks("yaml", "yml"))
+def test_a_yaml_example_is_taken(text: str, page: str) -> None:
+    assert not wrong(yaml.safe_load(text), page)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +163,7 @@ def commands(text: str) -> Iterator[list[str]]:
     for line in text.replace("\\\n", " ").splitlines():
         for command in re.split(r" (?:&&|\||;) ", line):
             words = shlex.split(command, comments=True)
-            while words and re.fullmatch(r"\w+=.*", words[0]):
+            while words and re.fullmatch(r"export|\w+=.*", words[0]):
                 words.pop(0)
             if words:
                 yield words
@@ -175,11 +186,11 @@ def missing(words: list[str]) -> list[str]:
         given = rest[rest.index("-a") + 1] if "-a" in rest else ""
         options = json.loads(given) if given.startswith("{") else dict(each.split("=", 1) for each in given.split())
         return [each for each in problems(options, module_spec(module)) if "missing required" not in each]
-    return [] if program in ON_HOSTS or shutil.which(program) else [program]
+    return [] if program in ELSEWHERE or shutil.which(program) else [program]
 
 
-@pytest.mark.parametrize("text", blocks("sh", "shell", "bash", "console"))
-def test_a_command_is_there(text: str) -> None:
+@pytest.mark.parametrize(("text", "_page"), blocks("sh", "shell", "bash", "console"))
+def test_a_command_is_there(text: str, _page: str) -> None:
     assert not [each for words in commands(text) for each in missing(words)]
 
 
