@@ -127,7 +127,7 @@ def test_a_fleet_that_is_as_declared(run: Run, tmp_path: Path) -> None:
     assert audit.report["totals"]["nics"]["in_order"] == 2
     assert {kind for name in ("first", "second") for kind in audit.found(name)} == {"unknown"}
     # Three checks of arguments, one of devices and two of profiles are the controller's; four tasks reach the host.
-    assert tasks(audit.printed, "second") == 10
+    assert tasks(audit.printed, "second") == 7
     assert "changed=0" in audit.printed
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in audit.folder.iterdir()} == dict.fromkeys(
         ("audit.txt", "audit.json", "audit.html"), "0o640"
