@@ -42,12 +42,9 @@ class Nic(NamedTuple):
 
 def nics() -> Iterator[Nic]:
     """Yield the NICs of a host, which are the same on every host."""
-    vlans = iter(VLANS)
-    for kind, profile in GUESTS.items():
-        for number in range(5):
-            for _nic in range(2):
-                vlan = next(vlans)
-                yield Nic(f"{kind}-{number}", f"52:54:00:0a:00:{vlan:02x}", vlan, profile)
+    each = ((kind, profile, number) for kind, profile in GUESTS.items() for number in range(5) for _nic in range(2))
+    for (kind, profile, number), vlan in zip(each, VLANS):
+        yield Nic(f"{kind}-{number}", f"52:54:00:0a:00:{vlan:02x}", vlan, profile)
 
 
 def definition() -> str:

@@ -70,7 +70,8 @@ def test_a_question_of_the_survey(question: dict[str, Any]) -> None:
     assert set(question) <= KEYS
     assert question["question_name"]
     answer = TYPES[question["type"]]
-    assert type(question["default"]) is answer
+    assert isinstance(question["default"], answer)
+    assert not isinstance(question["default"], bool)
     size = len(question["default"]) if answer is str else question["default"]
     assert question["min"] <= size <= question["max"]
     # Its answer wins over the inventory: it must be nothing that an inventory says.
