@@ -126,11 +126,12 @@ def _networks(answers: Answers) -> Iterator[Finding]:
                 continue
             label = what if group is None else f"portgroup {name}/{group}"
             for direction in part["drift"]:
+                # Of a network that runs libvirt believes what it was started with; what its bridge does has been told.
+                if group is None and enforced and enforced[direction]["agrees"] is not None:
+                    continue
                 message = f"{direction}: running {words(part['live'][direction])}; persistent " + words(
                     part["config"][direction]
                 )
-                if group is None:
-                    message += ", which is in force if the bridge does it; libvirt believes the former until a restart"
                 found = about if group is None else {**about, "portgroup": group}
                 yield Finding(answers.name, "differs", label, message, {**found, "direction": direction})
 

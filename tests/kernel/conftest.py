@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from ansible.module_utils import _internal
 from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
@@ -148,8 +149,11 @@ Module = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def module(capsys: pytest.CaptureFixture[str]) -> Module:
+def module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Module:
     """Run the module's main() in this process; a new one takes a second in User-Mode Linux."""
+
+    # Where a test has imported what is the controller's, such as a filter, warnings would be shown instead of returned.
+    monkeypatch.setattr(_internal, "is_controller", False)
 
     def module(check: bool = False, **options: Any) -> dict[str, Any]:
         warnings._global_warnings.clear()  # which a process of the module's own begins without
