@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.virtnet.qos.tests.unit.role import Role, role_runner
-
-pytestmark = pytest.mark.skipif(not shutil.which("dpkg-query"), reason="this machine has no dpkg")
 
 
 @pytest.fixture
