@@ -120,6 +120,8 @@ CHECKS = [
     molecule("host_qos", "molecule: host_qos", "host_qos"),
     *map(vm_qos, ("bookworm", "forky", "trixie")),
 ]
+# How a fault begins: in Ansible's output, in pytest's, in a compiler's.
+FAULT = re.compile(r"fatal: |failed: |\[ERROR\]|E   |FAILED [^-]|ERROR")
 # What runs side by side: in each line lanes of layers, on a machine of two processors.
 SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("lint", "docs", "build", "unit", "sanity", "molecule", "lab"), ("kernel", "vm_qos_bookworm")],
@@ -142,6 +144,7 @@ class Outcome:
     ran: str
     skipped: list[str]
     seconds: float
+    faults: list[str]
 
 
 def environment() -> dict[str, str]:
@@ -185,7 +188,7 @@ def run(check: Check, prefix: str = "") -> Outcome:
     skipped = sorted(set(_matches(check.skipped, lines)))
     passed = succeeded and bool(ran or not check.ran) and bool(check.may_skip or not skipped)
     said = ran[0] if len(ran) == 1 else f"{len(ran)} parts" if ran else ""
-    return Outcome(check, passed, said, skipped, time.monotonic() - started)
+    return Outcome(check, passed, said, skipped, time.monotonic() - started, [] if passed else _faults(lines))
 
 
 def run_lanes(lanes: list[list[Check]]) -> list[Outcome]:
@@ -212,8 +215,15 @@ def _matches(pattern: str, lines: list[str]) -> list[str]:
     return [next(filter(None, match.groups())) for match in found if match]
 
 
+def _faults(lines: list[str]) -> list[str]:
+    """Return what a reader of a cut log needs: the last faults and what follows each, or the last lines."""
+    starts = [number for number, line in enumerate(lines) if FAULT.match(line)][-8:]
+    wanted = {number + after for number in starts for after in range(12)} or set(range(len(lines) - 40, len(lines)))
+    return [line[:1000] for number, line in enumerate(lines) if number in wanted]
+
+
 def summary(outcomes: list[Outcome]) -> str:
-    """Return the table of what ran and what was skipped."""
+    """Return the table of what ran and what was skipped, and what the failed ones said."""
     lines = [f"{'layer':15} {'check':25} {'result':7} {'seconds':>7}  ran"]
     for outcome in outcomes:
         result = "passed" if outcome.passed else "FAILED"
@@ -221,6 +231,9 @@ def summary(outcomes: list[Outcome]) -> str:
             f"{outcome.check.layer:15} {outcome.check.name:25} {result:7} {outcome.seconds:7.1f}  {outcome.ran}"
         )
         lines += [f"{'':15} {'':25} skipped: {skipped}" for skipped in outcome.skipped]
+    for outcome in outcomes:
+        if not outcome.passed:
+            lines += ["", f"== {outcome.check.layer}: {outcome.check.name}", *outcome.faults]
     failed = sum(not outcome.passed for outcome in outcomes)
     skipped_in_all = sum(len(outcome.skipped) for outcome in outcomes)
     return "\n".join([*lines, "", f"{len(outcomes) - failed} passed, {failed} failed, {skipped_in_all} skipped"])

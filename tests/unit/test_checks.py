@@ -50,6 +50,15 @@ def test_a_program_that_is_missing_is_a_failure(runner: Any) -> None:
     assert "0 passed, 1 failed" in runner.summary([outcome])
 
 
+def test_a_failure_is_told_again_at_the_end(runner: Any) -> None:
+    said = "\n".join([*map(str, range(100)), "fatal: [h1]: FAILED! => broken", *map(str, range(100, 200))])
+    check = runner.Check("molecule", "scenario", (sys.executable, "-c", f"print({said!r}); raise SystemExit(1)"))
+    lines = runner.summary([runner.run(check)]).splitlines()
+    assert "fatal: [h1]: FAILED! => broken" in lines
+    assert "110" in lines
+    assert "111" not in lines
+
+
 def test_an_unknown_layer_is_refused() -> None:
     done = subprocess.run([sys.executable, str(RUN), "nosuch"], capture_output=True, text=True, check=False)
     assert done.returncode == 1
