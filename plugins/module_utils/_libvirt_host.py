@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Callable
@@ -53,6 +54,7 @@ except ImportError:
 else:
     LIBVIRT_IMPORT_ERROR = None
 
+AT_ONCE = 4  # calls; what a daemon takes of a connection by default is five (max_client_requests in libvirtd.conf)
 NO_ID = -1  # of a domain that does not run
 STOPPED = "Domain '{}' was shut off meanwhile, and defined as it was before; run again."
 STARTED = "Domain '{}' was started meanwhile, perhaps with what it had before; run again."
@@ -266,19 +268,25 @@ class Host:
     def _handle(self, change: Change) -> Any:
         return self._handles.get(change.uuid) or self._connection.lookupByUUIDString(change.uuid)
 
-    def _definitions(self, handles: Iterable[Any]) -> list[str | None]:
+    def _definitions(self, handles: Sequence[Any]) -> list[str | None]:
         """Return the persistent definitions of these domains; None where there is none (any more).
 
-        They are read one right after the other. What is done in between costs several times as much, on a processor
-        that libvirt's daemon shares: its caches then hold the one or the other.
+        A daemon works on several calls at the same time, and who has asked for several waits less often, which pays
+        even where there is one processor. Nothing else is done in between: that costs several times as much, on a
+        processor that the daemon shares.
         """
-        read: list[str | None] = []
-        for handle in handles:
-            try:
-                read.append(handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
-            except libvirt.libvirtError:  # who asks again learns why
-                read.append(None)
-        return read
+        definitions: list[str | None] = [None] * len(handles)
+
+        def read(first: int) -> None:
+            for number in range(first, len(handles), AT_ONCE):
+                try:
+                    definitions[number] = handles[number].XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+                except libvirt.libvirtError:  # who asks again learns why
+                    definitions[number] = None
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(read, range(AT_ONCE)))
+        return definitions
 
     def _read_whatever_happens(
         self, handle: Any, scopes: Collection[str], persistent: bool, about: bool
