@@ -8,7 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 # ssh may bring a locale along that this machine does not have, and Ansible refuses to start then.
 export LC_ALL := C.UTF-8
-LAYERS := lint docs build unit sanity pythons cores kernel lab molecule host_qos vm_qos_bookworm vm_qos_trixie vm_qos_forky
+LAYERS := lint docs build unit sanity pythons cores kernel lab molecule host_qos host_qos_forky vm_qos_bookworm vm_qos_trixie vm_qos_forky
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test bench bench-confirm bench-fleet bench-vm measure-vm faults refusals $(LAYERS) packages venv clean
@@ -36,6 +36,7 @@ kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The day of a fleet: all playbooks on two real Debian hosts of different releases with a guest each, in the host lab
 host_qos: venv ## Safe changes and reboots on two Debian releases, in the host lab
+host_qos_forky: venv ## The same on testing; only by hand
 vm_qos_bookworm: venv ## Policies over guests that come and go, networks under traffic, a daemon that hangs or asks for a password, on Debian 12
 vm_qos_trixie: venv ## The same on Debian 13; only by hand
 vm_qos_forky: venv ## The same on testing; only by hand

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,19 +50,20 @@ def pytest(layer: str, name: str, *arguments: str, inside: tuple[str, ...] = ())
     return Check(layer, name, command, ran=r"\b(\d+ passed)", skipped=r"^(?:SKIPPED|XFAIL) (.*)")
 
 
-def molecule(layer: str, name: str, scenario: str) -> Check:
+def molecule(layer: str, name: str, scenario: str, **variables: str) -> Check:
     """Return a check that runs a scenario of Molecule on the host lab."""
     command = ("molecule", "test", "--scenario-name", scenario, "--no-command-borders")
     collection = COLLECTIONS / "ansible_collections/virtnet/qos"
-    return Check(layer, name, command, ran=r"^(\w+ > \w+): Executed: Successful", cwd=collection)
+    ran = r"^(\w+ > \w+): Executed: Successful"
+    return Check(layer, name, command, ran=ran, cwd=collection, variables=tuple(variables.items()))
 
 
 def vm_qos(release: str) -> Check:
     """Return a check that runs the scenario of guests on a Debian release."""
     # What Molecule remembers of a scenario is kept apart, so that releases can run side by side.
     remembered = str(ROOT / ".cache/molecule/vm_qos" / release / "molecule")
-    variables = (("VM_QOS_RELEASE", release), ("MOLECULE_EPHEMERAL_DIRECTORY", remembered))
-    return replace(molecule(f"vm_qos_{release}", f"molecule: {release}", "vm_qos"), variables=variables)
+    variables = {"VM_QOS_RELEASE": release, "MOLECULE_EPHEMERAL_DIRECTORY": remembered}
+    return molecule(f"vm_qos_{release}", f"molecule: {release}", "vm_qos", **variables)
 
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -118,6 +119,7 @@ CHECKS = [
     pytest("lab", "pytest tests/lab", "tests/lab"),
     molecule("molecule", "molecule: fleet", "fleet"),
     molecule("host_qos", "molecule: host_qos", "host_qos"),
+    molecule("host_qos_forky", "molecule: forky", "host_qos", HOST_QOS_RELEASES="forky"),
     *map(vm_qos, ("bookworm", "forky", "trixie")),
 ]
 # How a fault begins: in Ansible's output, in pytest's, in a compiler's.
@@ -126,13 +128,13 @@ FAULT = re.compile(r"fatal: |failed: |\[ERROR\]|E   |FAILED [^-]|ERROR")
 SIDE_BY_SIDE: list[list[tuple[str, ...]]] = [
     [("lint", "docs", "build", "unit", "sanity", "molecule", "lab"), ("kernel", "vm_qos_bookworm")],
     [("host_qos",)],
-    [("vm_qos_trixie",), ("vm_qos_forky",)],
+    [("vm_qos_trixie", "host_qos_forky"), ("vm_qos_forky",)],
     [("pythons",), ("cores",)],
 ]
 # Only where they are named: other Pythons and releases of ansible-core take long and seldom differ; the layer molecule
 # measures a guest on trixie, and emulated guests of forky start only now and then, which makes that scenario take half
 # an hour.
-BY_HAND = {"pythons", "cores", "vm_qos_trixie", "vm_qos_forky"}
+BY_HAND = {"pythons", "cores", "host_qos_forky", "vm_qos_trixie", "vm_qos_forky"}
 
 
 @dataclass(frozen=True)
