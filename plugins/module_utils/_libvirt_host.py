@@ -95,9 +95,8 @@ class Host:
     def __init__(self, uri: str, read_only: bool = False, login: Login = NOBODY) -> None:
         self._uri = uri
         self._handles: dict[str, Any] = {}  # libvirt's own objects of the domains that were read, by UUID
-        self._listed: dict[
-            str, int
-        ] = {}  # the number that each domain had when it was listed: a restart gives a new one
+        # The number that each domain which ran had when it was listed, by UUID: a restart gives a new one.
+        self._listed: dict[str, int] = {}
         # Without a handler of ours libvirt prints every error to stderr, where Ansible takes it for part of the result.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
         with explained(f"Connecting to {uri}"):
@@ -140,20 +139,22 @@ class Host:
         """
         with explained(f"Listing the domains on {self._uri}"):
             handles = self._connection.listAllDomains()
-            named = sorted((handle.name(), handle.ID(), handle.UUIDString(), handle) for handle in handles)
-            running = any(number != NO_ID for _name, number, _uuid, _handle in named)
+            named = sorted((handle.name(), handle.ID(), handle) for handle in handles)
+            running = any(number != NO_ID for _name, number, _handle in named)
             transient = self._uuids(libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT) if running else ()
         if concern is not None:
             named = [each for each in named if concern(each[0])]
-        self._listed = {uuid: number for _name, number, uuid, _handle in named}
-        off = [handle for _name, number, _uuid, handle in named if number == NO_ID] if "config" in scopes else []
+        self._listed = {handle.UUIDString(): number for _name, number, handle in named if number != NO_ID}
+        off = [handle for _name, number, handle in named if number == NO_ID] if "config" in scopes else []
         definitions = dict(zip(map(id, off), self._definitions(off)))
         answers = []
-        for name, _number, uuid, handle in named:
+        for name, _number, handle in named:
             definition = definitions.get(id(handle))
             if definition is None:
-                answer = self._read_whatever_happens(handle, scopes, uuid not in transient, about)
+                persistent = not transient or handle.UUIDString() not in transient
+                answer = self._read_whatever_happens(handle, scopes, persistent, about)
             else:
+                uuid = definition.partition("<uuid>")[2][:36]  # the handle takes several times as long
                 answer = _Answer(name, uuid, None, definition, running=False)
                 self._handles[uuid] = handle
             if answer:
@@ -238,7 +239,7 @@ class Host:
             number = self._connection.lookupByUUIDString(change.uuid).ID()
         except libvirt.libvirtError:
             number = NO_ID
-        if number == self._listed.get(change.uuid):
+        if number == self._listed.get(change.uuid, NO_ID):
             return None
         return (STOPPED if number == NO_ID else STARTED).format(change.domain)
 
