@@ -72,7 +72,7 @@ def inventory(
 
 
 def play(playbook: str, hosts: Path, *options: str, **extra: Any) -> Ran:
-    """Run a playbook of the collection over an inventory, with these extra variables."""
+    """Run a playbook of the collection, or one in a file, over an inventory, with these extra variables."""
     variables = {
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"),
         "ANSIBLE_HOME": str(hosts.parent / "home"),
@@ -80,7 +80,12 @@ def play(playbook: str, hosts: Path, *options: str, **extra: Any) -> Ran:
         "ANSIBLE_INJECT_FACT_VARS": "false",
         "LC_ALL": "C.UTF-8",
     }
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(hosts), f"virtnet.qos.{playbook}"]
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        str(hosts),
+        playbook if playbook.endswith(".yml") else f"virtnet.qos.{playbook}",
+    ]
     command += [*options, "--extra-vars", json.dumps(extra)]
     environment = {**os.environ, **variables}
     ran = subprocess.run(command, check=False, env=environment, capture_output=True, text=True, timeout=600)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,25 @@ def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: 
     assert ensured(ran.printed) == batches
     assert [bool(record(hosts, host)) for host in ("canary", "a", "b", "c")] == [True, True, True, len(batches) == 3]
     assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
+
+
+def test_imports_for_different_hosts_in_one_playbook(tmp_path: Path) -> None:
+    # A host that failed in an earlier import stays out, and is not the canary of a later one.
+    hosts = inventory(
+        tmp_path,
+        {"a1": {}, "a2": {}, "b1": {"qos_profiles": 3}, "b2": {}, "b3": {}},
+        groups={"ga": ["a1", "a2"], "gb": ["b1", "b2", "b3"]},
+        **LIMITED,
+    )
+    imports = [
+        {"ansible.builtin.import_playbook": "virtnet.qos.site", "vars": {"qos_hosts": pattern, "qos_run": pattern}}
+        for pattern in ("ga", "gb", "ga:gb")
+    ]
+    (tmp_path / "both.yml").write_text(json.dumps(imports))
+    ran = play(str(tmp_path / "both.yml"), hosts, *ONLY_LIBVIRT)
+    assert (ran.failed, ran.hosts("failed")) == (True, ["b1"])
+    assert ensured(ran.printed) == [["a1"], ["a2"], ["b2"], ["b3"], ["a1"], ["a2"], ["b2", "b3"]]
+    assert {host: record(hosts, host)["run"] for host in ("a1", "b3")} == {"a1": "ga:gb", "b3": "ga:gb"}
 
 
 @pytest.fixture(scope="module")
