@@ -58,6 +58,33 @@ def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: 
     assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
 
 
+LOST = "This host answered at first and no longer does, as it says above. What was left to do was left out. "
+AGAIN = "Look at the host from its console; once it answers, run virtnet.qos.site again."
+
+
+@pytest.mark.parametrize(
+    ("after", "known"),
+    [
+        ("network_qos", "Nothing is known to have been changed."),
+        ("vm_qos", "Changed before, and not recorded, so that virtnet.qos.rollback does not know of it, were: test."),
+    ],
+)
+def test_hosts_that_no_longer_answer_count_as_failed(tmp_path: Path, after: str, known: str) -> None:
+    lost = {**UNREACHABLE, "ansible_connection": f"{{{{ 'ssh' if {after}_result is defined else 'local' }}}}"}
+    hosts = inventory(tmp_path, {"canary": {}, "lost": lost, "b": {}, "c": {}}, **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT, qos_serial=[1, 2, "100%"])
+    assert ran.failed
+    assert ran.hosts("failed") == ["lost"]
+    assert ensured(ran.printed)[0] == ["canary"]
+    assert "c" not in str(ensured(ran.printed)[1:])
+    assert [bool(record(hosts, host)) for host in ("canary", "b", "c")] == [True, True, False]
+    said = ran.answers("lost")[-1]["msg"]
+    assert said.startswith(LOST + known)
+    assert said.endswith(AGAIN)
+    # It is asked once more: whether the record can be written.
+    assert ran.printed.count("UNREACHABLE!") == (1 if after == "network_qos" else 2)
+
+
 def test_imports_for_different_hosts_in_one_playbook(tmp_path: Path) -> None:
     # A host that failed in an earlier import stays out, and is not the canary of a later one.
     hosts = inventory(
