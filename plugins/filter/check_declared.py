@@ -16,8 +16,8 @@ positional: _input
 options:
   _input:
     description:
-      - The variables by their names. C(qos_profiles), C(host_qos_devices), C(host_qos_state), C(network_qos_networks)
-        and C(vm_qos_policies) are looked at, and each may be missing.
+      - The variables by their names. C(qos_profiles) and all other options of the roles are looked at, and each may be
+        missing.
     type: dict
     required: true
 author:

@@ -21,12 +21,20 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies import parse_policies
+from ansible_collections.virtnet.qos.plugins.module_utils._guard import SECONDS
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE, parse
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import SWITCHES, parse_networks
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.plugin_utils._profiles import Resolver, not_a_mapping, stand_in
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
+ALL_ROLES = ("prepare", "host_qos", "network_qos", "vm_qos")
+UNFIT = {
+    "int": ("this is not a whole number", "write one, such as 30"),
+    "bool": ("this is neither true nor false", "write one of them"),
+    "list": ("this is not a list", "write a list, be it of one element"),
+    "str": ("this is not text", "write text, in quotes if need be"),
+}
 
 
 def problems_of(declared: Mapping[str, Any]) -> list[str]:
@@ -35,7 +43,8 @@ def problems_of(declared: Mapping[str, Any]) -> list[str]:
     profiles = declared.get("qos_profiles")
     about_profiles = Resolver(profiles, floors=True)
     about_profiles.check_profiles()
-    found = [*_devices(declared), *about_profiles.problems.found]
+    found = [sentence for role in ALL_ROLES for sentence in _plain_options(role, declared)]
+    found += [*_devices(declared), *about_profiles.problems.found]
     for role, name in (("network_qos", "networks"), ("vm_qos", "policies")):
         elements = declared.get(f"{role}_{name}", [])
         resolver = Resolver(profiles, floors=role == "vm_qos")
@@ -58,6 +67,33 @@ def _specification(role: str) -> dict[str, Any]:
     text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
     options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
     return options
+
+
+def _plain_options(role: str, declared: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the options of a role that are no profiles, networks and so on."""
+    problems = Problems()
+    for name, rule in _specification(role).items():
+        value = declared.get(name)
+        if value is None or rule["type"] == "dict" or "options" in rule:
+            continue
+        result = ArgumentSpecValidator({name: rule}).validate({name: value})
+        if result.error_messages and "choices" in rule:
+            kind = "a list of these" if rule["type"] == "list" else "one of these"
+            problems.add(name, value, f"only {' and '.join(rule['choices'])} are known", f"write {kind}")
+        elif result.error_messages:
+            problems.add(name, value, *UNFIT[rule["type"]])
+        elif name.endswith("_timeout"):
+            _seconds(name, result.validated_parameters[name], problems)
+    return problems.found
+
+
+def _seconds(name: str, seconds: int, problems: Problems) -> None:
+    """Note what the modules would refuse; both of those that wait take the same."""
+    never = name == "host_qos_confirm_timeout"
+    if seconds not in SECONDS and not (never and seconds == 0):
+        rule = f"not from {SECONDS[0]} to {SECONDS[-1]} seconds"
+        more = ", or 0 to make changes at once and for good" if never else ""
+        problems.add(name, seconds, rule, f"write a number from {SECONDS[0]} to {SECONDS[-1]}{more}")
 
 
 def _read(role: str, name: str, value: Any) -> tuple[list[dict[str, Any]], list[str]]:

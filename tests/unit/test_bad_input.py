@@ -36,8 +36,15 @@ SPDX-License-Identifier: GPL-3.0-or-later
 # Mistakes in an inventory, and what is said of them
 
 What `virtnet.qos.site` answers, word for word: `make refusals` writes this page with the answers to one run over these
-rows, each of them a host, and `tests/unit/test_bad_input.py` fails when they are others. Each is told on its host only,
-and the others go on. The roles say the same when they are run without the playbook.
+rows, each of them a host, and `tests/unit/test_bad_input.py` fails when they are others. Each is told on its host only.
+
+- What is found without asking a host is found of all hosts before the first change. Those hosts are left out, and all
+  others go on: none of them is the canary.
+- What only the host can tell is found when its batch has begun, before that part of the host is changed. It counts as
+  failed: on the canary it ends the run before any other host is touched, and so it does in a later batch if
+  more than `qos_max_fail_percentage` failed. `--check` finds it beforehand, on all hosts at once.
+
+The roles refuse the same when they are run without the playbook.
 
 All hosts have these profiles, in `group_vars/all.yml`:
 
@@ -81,6 +88,13 @@ DECLARED: dict[str, dict[str, Any]] = {
         "network_qos_networks": [
             {"name": "prod", "portgroups": [{"name": "web", "profile": "gold"}, {"name": "web", "profile": "silver"}]}
         ]
+    },
+    "options of the roles": {
+        "host_qos_state": "gone",
+        "host_qos_confirm_timeout": 3,
+        "host_qos_persistent": "perhaps",
+        "network_qos_affect": ["life"],
+        "vm_qos_timeout": "soon",
     },
 }
 NO_LIBRARY = "no python3-libvirt, and the role prepare left out"
@@ -153,6 +167,18 @@ def test_the_page_says_what_the_playbook_says(ran: Ran) -> None:
     assert PAGE.read_text(encoding="utf-8") == page, "docs/bad-input.md is out of date: run make refusals."
 
 
+def test_all_options_of_the_roles_are_looked_at() -> None:
+    names = {
+        name
+        for path in (ROOT / "roles").glob("*/meta/argument_specs.yml")
+        for name in yaml.safe_load(path.read_text())["argument_specs"]["main"]["options"]
+    }
+    (tasks,) = (each["tasks"] for each in yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[:1])
+    (options,) = (task["vars"]["__site_options"] for task in tasks if "__site_options" in task.get("vars", {}))
+    assert {name for name in names if re.fullmatch("|".join(options), name)} == names
+    assert len(names) == sum(1 + option.count("|") for option in options)
+
+
 def test_each_is_told_on_its_host_only_and_the_others_go_on(ran: Ran) -> None:
     names = {kind: {host_of(name) for name in rows} for kind, rows in zip("fwdh", ALL_ROWS)}
     away = {host_of("a host that does not answer")}
@@ -181,6 +207,18 @@ def test_each_is_told_on_its_host_only_and_the_others_go_on(ran: Ran) -> None:
             [
                 "host_qos_devices[0]: missing required arguments: device.",
                 "network_qos_networks[0] 'prod': this is not a mapping; write keys and values, such as profile: gold.",
+            ],
+        ),
+        (
+            {
+                "prepare_packages": {"dpkg": 1},
+                "host_qos_confirm_timeout": "0",
+                "vm_qos_timeout": 0,
+                "vm_qos_affect": "live",
+            },
+            [
+                "prepare_packages {'dpkg': 1}: this is not a list; write a list, be it of one element.",
+                "vm_qos_timeout 0: not from 5 to 3600 seconds; write a number from 5 to 3600.",
             ],
         ),
         (
