@@ -58,6 +58,30 @@ def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: 
     assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
 
 
+@pytest.mark.parametrize("serial", ["abc", "10.5%", "0", 0, [], [1, "0%"], "101%", [1, -1], "1,25%", None])
+def test_odd_batches_are_refused_once_and_before_anything(tmp_path: Path, serial: Any) -> None:
+    ran = play("site", inventory(tmp_path, {"a": {}, "away": UNREACHABLE, "b": {}}, **LIMITED), qos_serial=serial)
+    assert ran.failed
+    assert ran.said("a").startswith(
+        f"qos_serial {json.dumps(serial)}: a batch is a number of hosts from 1, or 1% to 100%"
+    )
+    assert (ran.printed.count("fatal: "), ran.hosts("ok"), ran.hosts("unreachable")) == (1, [], [])
+    assert "Traceback" not in ran.printed
+
+
+@pytest.mark.parametrize(("share", "fine"), [("abc", False), (101, False), (-1, False), ("12.5", True), ("30%", True)])
+def test_the_share_that_may_fail(tmp_path: Path, share: Any, fine: bool) -> None:
+    ran = play(
+        "site", inventory(tmp_path, {"a": {}}), *ONLY_LIBVIRT, qos_max_fail_percentage=share, qos_serial=["1", "9%"]
+    )
+    assert ran.failed is not fine
+    if not fine:
+        assert (
+            ran.said("a")
+            == f"qos_max_fail_percentage {json.dumps(share)}: this is not from 0 to 100; write such a number."
+        )
+
+
 LOST = "This host answered at first and no longer does, as it says above. What was left to do was left out. "
 AGAIN = "Look at the host from its console; once it answers, run virtnet.qos.site again."
 
