@@ -82,6 +82,22 @@ def test_the_share_that_may_fail(tmp_path: Path, share: Any, fine: bool) -> None
         )
 
 
+def test_a_record_that_could_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    dirs = {"a": f"{tmp_path}/file", "b": f"{tmp_path}/file/below", "c": f"{tmp_path}/it's/new"}
+    hosts = inventory(tmp_path, {host: {"qos_record_dir": folder} for host, folder in dirs.items()}, **LIMITED)
+    for options in (["--check"], []):
+        ran = play("site", hosts, *ONLY_LIBVIRT, *options)
+        assert ran.hosts("failed") == ["a", "b"]
+        for host in "ab":
+            assert ran.said(host).startswith(
+                f"qos_record_dir '{dirs[host]}': this is no folder that can be written or made"
+            )
+        assert ensured(ran.printed) == [["c"]]
+    assert (tmp_path / "it's/new/last-run.json").exists()
+    assert not (tmp_path / "records").exists()
+
+
 LOST = "This host answered at first and no longer does, as it says above. What was left to do was left out. "
 AGAIN = "Look at the host from its console; once it answers, run virtnet.qos.site again."
 
