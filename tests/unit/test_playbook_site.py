@@ -98,6 +98,18 @@ def test_a_record_that_could_not_be_written(tmp_path: Path) -> None:
     assert not (tmp_path / "records").exists()
 
 
+def test_nobody_is_called_so(tmp_path: Path) -> None:
+    ran = play("site", inventory(tmp_path, {"a": {}}), qos_hosts="misspelt")
+    assert ran.failed
+    assert "qos_hosts 'misspelt': no host or group of the inventory is called so; correct it." in ran.printed
+    assert "Traceback" not in ran.printed
+    # A list of patterns, as Ansible takes them.
+    some = play(
+        "site", inventory(tmp_path, {"a": {}, "b": {}}), *ONLY_LIBVIRT, "--limit", "b,a", qos_hosts=["a", "b:!b"]
+    )
+    assert (some.failed, some.hosts("ok")) == (False, ["a"])
+
+
 LOST = "This host answered at first and no longer does, as it says above. What was left to do was left out. "
 AGAIN = "Look at the host from its console; once it answers, run virtnet.qos.site again."
 
