@@ -34,6 +34,11 @@ options:
       - The record that the run went back from. The new one is then the way forward again, also for what had been
         brought back before.
     type: dict
+  earlier:
+    description:
+      - The record that is there. Where it is of the same run, the new one is of both parts, with what was before the
+        first.
+    type: dict
 author:
   - The virtnet.qos authors (@virtnet)
 """

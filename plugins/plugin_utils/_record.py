@@ -12,7 +12,7 @@ An entry is one thing (a device, or a NIC, a network or a portgroup in one scope
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import DIRECTIONS
@@ -26,12 +26,19 @@ Entry = dict[str, Any]
 Record = dict[str, Any]
 
 
-def record_of(answers: Mapping[str, Any], run: str, time: str, former: Mapping[str, Any] | None = None) -> Record:
+def record_of(
+    answers: Mapping[str, Any],
+    run: str,
+    time: str,
+    former: Mapping[str, Any] | None = None,
+    earlier: Mapping[str, Any] | None = None,
+) -> Record:
     """Return the record of a run; an empty one of a run that changed nothing.
 
     ``answers`` are those of tc_hfsc_class, virt_network_bandwidth and virt_iface_bandwidth, by what they are about,
     each of a task or of a task with a loop. ``former`` is the record that the run went back from: what the run found
-    back already counts as if it had brought it back.
+    back already counts as if it had brought it back. ``earlier`` is the record that is there, which stays a part of it
+    where it is of the same run.
     """
     found: dict[str, dict[tuple[Any, ...], Entry]] = {kind: {} for kind in KINDS}
     former = former or EMPTY
@@ -49,13 +56,27 @@ def record_of(answers: Mapping[str, Any], run: str, time: str, former: Mapping[s
                 for scope in entry["scopes"]:
                     _add(found[kind], _restorable(entry, kind, scope))
     listed = {kind: [entry for entry in found[kind].values() if entry["before"] != entry["after"]] for kind in KINDS}
-    undid = former.get("run")
-    return {"version": VERSION, "run": run, "time": time, "undid": undid, **listed} if any(listed.values()) else {}
+    if not any(listed.values()):
+        return {}
+    if earlier and earlier["run"] == run:
+        listed = {kind: _joined(earlier[kind], listed[kind]) for kind in KINDS}
+    return {"version": VERSION, "run": run, "time": time, "undid": former.get("run"), **listed}
 
 
 def key_of(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what an entry of a NIC, a network or a portgroup is about."""
-    return tuple(entry.get(name) for name in ("domain", "mac", "name", "portgroup", "scope"))
+    """Return what an entry is about."""
+    return tuple(entry.get(name) for name in ("device", "domain", "mac", "name", "portgroup", "scope"))
+
+
+def _joined(earlier: Iterable[Entry], later: Iterable[Entry]) -> list[Entry]:
+    """Return the entries of two parts of a run: what was before the first, and after the second."""
+    found = {key_of(entry): entry for entry in earlier}
+    for entry in later:
+        there = found.get(key_of(entry), entry)
+        sides = {"before": {**entry["before"], **there["before"]}, "after": {**there["after"], **entry["after"]}}
+        own = {"own": {"before": there["own"]["before"], "after": entry["own"]["after"]}} if "own" in entry else {}
+        found[key_of(entry)] = {**entry, **own, **sides}
+    return list(found.values())
 
 
 def _each(answer: Any) -> Iterator[Mapping[str, Any]]:
