@@ -92,7 +92,8 @@ from collections.abc import Sequence
 from typing import Any, Callable
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._record import EMPTY
-from ansible_collections.virtnet.qos.plugins.plugin_utils._way_back import find_way_back, parse_record
+from ansible_collections.virtnet.qos.plugins.plugin_utils._record_read import parse_record
+from ansible_collections.virtnet.qos.plugins.plugin_utils._way_back import find_way_back
 
 
 def way_back(text: str, interfaces: Sequence[Any] = (), networks: Sequence[Any] = ()) -> dict[str, Any]:

@@ -22,25 +22,11 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     parse_limit,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-from ansible_collections.virtnet.qos.plugins.plugin_utils._record import KINDS, VERSION, Entry
+from ansible_collections.virtnet.qos.plugins.plugin_utils._record import Entry
 
 SCOPES = ("live", "config")
-UNREADABLE = "this is not the record of a run; look at it, and remove it if it is of no use"
 
 Way = dict[str, Any]
-
-
-def parse_record(text: str) -> tuple[dict[str, Any], str]:
-    """Return the record in a file, and what is wrong with it."""
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        return {}, f"{UNREADABLE} ({error})"
-    if not isinstance(record, dict) or not {"version", "run", "time", "undid", *KINDS} <= record.keys():
-        return {}, UNREADABLE
-    if record["version"] != VERSION:
-        return {}, f"this is a record of version {record['version']}, and this collection knows {VERSION}"
-    return record, ""
 
 
 def find_way_back(record: Mapping[str, Any], interfaces: Iterable[Entry], networks: Iterable[Entry]) -> Way:

@@ -13,7 +13,8 @@ import pytest
 
 from ansible_collections.virtnet.qos.plugins.module_utils import _hfsc_run
 from ansible_collections.virtnet.qos.plugins.plugin_utils._record import record_of
-from ansible_collections.virtnet.qos.plugins.plugin_utils._way_back import find_way_back, parse_record
+from ansible_collections.virtnet.qos.plugins.plugin_utils._record_read import parse_record
+from ansible_collections.virtnet.qos.plugins.plugin_utils._way_back import find_way_back
 from ansible_collections.virtnet.qos.tests.kernel.changes import OLD
 
 Module = Any
@@ -54,10 +55,10 @@ def test_there_and_back_and_there(first: Any, second: Any, module: Module, wire:
     changed = module(classes=second, prune=True) if second else module(state="absent")
     after = wire.tree()
     assert before != after
-    record = record_of({"devices": {"results": [changed]}}, "1", "t1")
+    record = record_of({"devices": {"results": [changed]}}, "1", "2026-03-01T10:15:02Z")
     back = go(module, record)
     assert wire.tree() == before
-    forward = record_of({"devices": {"results": back}}, "2", "t2", former=record)
+    forward = record_of({"devices": {"results": back}}, "2", "2026-03-02T10:15:02Z", former=record)
     assert not go(module, record)[0]["changed"]
     go(module, forward)
     assert wire.tree() == after
@@ -79,5 +80,5 @@ def test_a_change_that_fails_half_way_tells_what_was_before(
         failed = module(classes=SECOND, prune=True)
     assert (failed["failed"], failed["changed"]) == (True, True)
     assert wire.tree() != before
-    go(module, record_of({"devices": {"results": [failed]}}, "1", "t1"))
+    go(module, record_of({"devices": {"results": [failed]}}, "1", "2026-03-01T10:15:02Z"))
     assert wire.tree() == before

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The playbook rollback over a small fleet: on which hosts it goes back, what it says of the others, what it records.
 
-libvirt's test driver forgets everything with the module that opened it; the Molecule scenario default has a real host.
+libvirt's test driver forgets everything with the module that opened it; the Molecule scenario fleet has a real host.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def recorded(run: str, time: str, *nics: dict[str, Any], networks: Any = ()) -> 
 
 NETWORK = {"name": "nowhere", "portgroup": None, "scope": "config", "before": NONE, "after": FAST}
 RECORDS: dict[str, Any] = {
-    "due": recorded("last", "2026-03-02", nic(), nic(scope="config")),
-    "bereft": recorded("last", "2026-03-01", nic(), nic("gone", mac="52:54:00:00:00:01"), networks=[NETWORK]),
-    "old": recorded("former", "2026-02-01", nic()),
+    "due": recorded("last", "2026-03-02T10:15:02Z", nic(), nic(scope="config")),
+    "bereft": recorded("last", "2026-03-01T10:15:02Z", nic(), nic("gone", mac="52:54:00:00:00:01"), networks=[NETWORK]),
+    "old": recorded("former", "2026-02-01T10:15:02Z", nic()),
     "odd": {"version": 1},
     "none": None,
 }
@@ -82,3 +82,40 @@ def test_going_back(tmp_path: Path) -> None:
     assert nobody.said("none").startswith(
         f"There is no record in {tmp_path}/records/none of this host, nor of any other"
     )
+
+
+def test_a_record_that_cannot_be_read_is_told_of_its_host_and_keeps_none_of_the_others(tmp_path: Path) -> None:
+    records = {
+        "due": RECORDS["due"],
+        "bare": RECORDS["due"],
+        "typed": {**RECORDS["due"], "time": 5},
+        "early": {**RECORDS["due"], "run": "ahead", "time": "2999-01-01T00:00:00Z"},
+        "folder": None,
+        "bytes": None,
+    }
+    for host, content in records.items():
+        path = tmp_path / "records" / host / "last-run.json"
+        path.parent.mkdir(parents=True)
+        if content:
+            path.write_text(json.dumps(content))
+    (tmp_path / "records/folder/last-run.json").mkdir()
+    (tmp_path / "records/bytes/last-run.json").write_bytes(b"\xff\xfe")
+    bare = {"bare": {"ansible_python_interpreter": "/nonexistent"}}
+    hosts = inventory(tmp_path, {host: bare.get(host, {}) for host in records})
+
+    ran = play("rollback", hosts, "--diff", qos_run="back")
+    assert ran.hosts("changed") == ["due"]
+    assert ran.hosts("failed") == ["bare", "bytes", "early", "folder", "typed"]
+    assert "/nonexistent" in str(ran.answers("bare")[0])
+    assert "directory" in ran.said("folder")
+    assert "typed/last-run.json: this is not the record of a run;" in ran.said("typed")
+    assert "(time is missing or not what a run writes)." in ran.said("typed")
+    assert "bytes/last-run.json: this is not the record of a run;" in ran.said("bytes")
+    early = ran.said("early")
+    assert "the run ahead ended at 2999-01-01T00:00:00Z, it says, and it is 2" in early
+    assert early.endswith("If that is the run to undo, set qos_rollback_run to its name.")
+    assert "No record could be read of bare, bytes, early, folder, typed, as is said above." in ran.printed
+    assert "Of the others the last run is last;" in ran.printed
+
+    named = play("rollback", hosts, "--limit", "early", qos_rollback_run="ahead")
+    assert (named.hosts("changed"), named.failed) == (["early"], False)

@@ -8,6 +8,7 @@ tests/kernel has the way back of trees, and a real host had all of it together; 
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ DOMAIN = """<domain type='test'><name>{name}</name><memory>65536</memory><os><ty
     <bandwidth><inbound average='5'/><outbound average='6' peak='7' burst='8'/></bandwidth></interface>
   </devices></domain>"""
 ODD = "w[e]b*"
+T1, T2 = "2026-03-01T10:15:02Z", "2026-03-02T10:15:02Z"
 NAMES = (ODD, "off", "late")
 
 
@@ -94,11 +96,11 @@ def test_all_nics_are_as_they_were_and_then_as_they_had_become(
     first = limit(policies=RUNS[run])
     after = state(connection)
     assert before != after
-    record = record_run({"interfaces": first}, "1", "t1")
+    record = record_run({"interfaces": first}, "1", T1)
     back = go(limit, look, record)
     assert state(connection) == before
     assert all(answer["warned"] == [] for answer in back)
-    forward = record_run({"interfaces": {"results": back}}, "2", "t2", former=record)
+    forward = record_run({"interfaces": {"results": back}}, "2", T2, former=record)
     assert forward["undid"] == "1"
     assert go(limit, look, record)[0]["changed"] is False
     go(limit, look, forward)
@@ -124,7 +126,7 @@ def test_a_run_in_two_parts_goes_back_to_before_the_first(
 def test_a_guest_that_was_started_since_loses_what_it_was_started_with(connection: Any, limit: Run, look: Run) -> None:
     late = connection.lookupByName("late")
     before = state(connection)
-    record = record_run({"interfaces": limit(policies=RUNS["one direction"])}, "1", "t1")
+    record = record_run({"interfaces": limit(policies=RUNS["one direction"])}, "1", T1)
     for entry in record["interfaces"]:  # the driver gives a guest that is shut off a device, too
         entry["target"] = None if entry["domain"] == "late" else entry["target"]
     late.create()
@@ -136,7 +138,7 @@ def test_a_guest_that_was_started_since_loses_what_it_was_started_with(connectio
 def test_what_is_gone_is_named_and_what_was_shut_off_has_nothing_running(
     connection: Any, limit: Run, look: Run
 ) -> None:
-    record = record_run({"interfaces": limit(policies=RUNS["one direction"])}, "1", "t1")
+    record = record_run({"interfaces": limit(policies=RUNS["one direction"])}, "1", T1)
     connection.lookupByName("off").undefine()
     connection.lookupByName(ODD).destroy()
     way = way_back(json.dumps(record), look()["interfaces"])
@@ -168,7 +170,7 @@ def test_networks_that_rise_come_before_the_guests_and_those_that_sink_after_the
         network("apart", side("3mbit"), side("2mbit"), scopes=["config"]),
         network("mended", {"class 1:2": "ceil 8mbit"}, {"class 1:2": "ceil 9mbit"}, scopes=["live"]),
     ]
-    record = record_run({"networks": {"networks": changed, "changed": True}}, "1", "t1")
+    record = record_run({"networks": {"networks": changed, "changed": True}}, "1", T1)
     names = ("rises", "gets one", "loses its", "apart", "mended")
     way = way_back(json.dumps(record), networks=[seen("sinks", "web"), *map(seen, names)])
     both, running = {"update_running": True}, ["live", "config"]
@@ -202,7 +204,7 @@ def test_networks_and_portgroups_that_are_gone_or_were_somebody_elses() -> None:
         network("prod", side("unknown (htb 5:)"), side("9mbit"), scopes=["live"]),
         network("stopped", side("8mbit"), side("9mbit"), scopes=["live"]),
     ]
-    record = record_run({"networks": {"networks": changed}}, "1", "t1")
+    record = record_run({"networks": {"networks": changed}}, "1", T1)
     way = way_back(json.dumps(record), networks=[seen("prod"), seen("stopped", live=None)])
     assert way["gone"] == ["network 'gone'", "portgroup 'gone' of network 'prod'"]
     assert way["notes"] == [
@@ -247,7 +249,7 @@ def device(before: Any, after: Any, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_devices(before: Any, after: Any, options: Any, notes: list[str]) -> None:
-    record = record_run({"devices": {"results": [device(before, after)]}}, "1", "t1")
+    record = record_run({"devices": {"results": [device(before, after)]}}, "1", T1)
     way = way_back(json.dumps(record))
     assert way["devices"] == [{"device": "bond0", "handle": "1389:", **options}]
     assert way["notes"] == notes
@@ -266,10 +268,10 @@ def test_only_what_was_changed_is_recorded() -> None:
         },
         "networks": skipped,
     }
-    record = record_run(answers, "1", "t1")
+    record = record_run(answers, "1", T1)
     assert [entry["device"] for entry in record["devices"]] == ["bond0"]
-    assert record_run({"devices": {"results": [skipped], "skipped": True}, "networks": skipped}, "1", "t1") == {}
-    assert record_run({}, "1", "t1") == {}
+    assert record_run({"devices": {"results": [skipped], "skipped": True}, "networks": skipped}, "1", T1) == {}
+    assert record_run({}, "1", T1) == {}
 
 
 def test_the_way_forward_has_what_was_back_already() -> None:
@@ -287,12 +289,12 @@ def test_the_way_forward_has_what_was_back_already() -> None:
             },
         },
         "1",
-        "t1",
+        T1,
     )
     answers = {
         "networks": {"results": [{"networks": [network("prod", side("7mbit"), side("8mbit"))]}, {"skipped": True}]}
     }
-    second = record_run(answers, "2", "t2", former=first)
+    second = record_run(answers, "2", T2, former=first)
     assert [(entry["before"], entry["after"]) for entry in second["devices"]] == [(OTHER, TREE)]
     assert [(entry["scope"], entry["before"], entry["after"]) for entry in second["networks"]] == [
         (
@@ -328,6 +330,73 @@ def test_the_other_half_of_a_run_keeps_the_first() -> None:
 def test_what_is_no_record(text: str, problem: str) -> None:
     way = way_back(text)
     assert way["problem"].startswith(problem)
+    assert (way["record"], way["devices"], way["guests"]) == ({}, [], [])
+
+
+WHOLE: dict[str, Any] = {
+    "version": 1,
+    "run": "1",
+    "time": T1,
+    "undid": None,
+    "devices": [{"device": "bond0", "before": TREE, "after": NONE}],
+    "networks": [{"name": "prod", "portgroup": None, "scope": "live", "before": side("1mbit"), "after": {}}],
+    "interfaces": [
+        {
+            "domain": "off",
+            "mac": "52:54:00:00:01:01",
+            "target": None,
+            "scope": "config",
+            "own": {"before": True, "after": False},
+            "before": side("1mbit"),
+            "after": {},
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        ("time", 5, ""),
+        ("time", "yesterday", ""),
+        ("time", "2026-3-1T10:15:02Z", ""),
+        ("run", None, ""),
+        ("undid", 1, ""),
+        ("devices", "x", ""),
+        ("devices", [WHOLE], "devices[0].device"),
+        ("devices.0.before", None, ""),
+        ("devices.0.before.kept", "yes", ""),
+        ("devices.0.after.classes", [1], "devices[0].after.classes[0]"),
+        ("devices.0.before.classes", [{"ignore": True}], "devices[0].before.classes[0]"),
+        ("networks.0.portgroup", ..., ""),
+        ("networks.0.before", {"sideways": {}}, ""),
+        ("interfaces", None, ""),
+        ("interfaces", [1], "interfaces[0]"),
+        ("interfaces.0.mac", ..., ""),
+        ("interfaces.0.scope", "somewhere", ""),
+        ("interfaces.0.scope", ["live"], ""),
+        ("interfaces.0.own.after", None, ""),
+        ("interfaces.0.after", {"inbound": "1mbit"}, ""),
+        ("interfaces.0.after", {"inbound": {"average": 1}}, ""),
+    ],
+)
+def test_a_record_that_somebody_edited_is_refused_by_what_is_wrong_in_it(path: str, value: Any, named: str) -> None:
+    record = copy.deepcopy(WHOLE)
+    *parents, last = path.split(".")
+    place: Any = record
+    for key in parents:
+        place = place[int(key) if key.isdigit() else key]
+    assert way_back(json.dumps(record))["problem"] == ""
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    way = way_back(json.dumps(record))
+    named = named or re.sub(r"\.(\d+)", r"[\1]", path)
+    assert way["problem"] == (
+        "this is not the record of a run; look at it, and remove it if it is of no use"
+        f" ({named} is missing or not what a run writes)"
+    )
     assert (way["record"], way["devices"], way["guests"]) == ({}, [], [])
 
 
