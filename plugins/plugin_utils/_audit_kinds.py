@@ -35,7 +35,8 @@ KINDS: Mapping[str, Kind] = {
     "unreadable": Kind(
         "error",
         "Host could not be read",
-        "Install what is missing with the role prepare, start libvirt, or correct vm_qos_uri; then audit again.",
+        "Where no module can run, install Python or correct ansible_python_interpreter. Otherwise install what is "
+        "missing with the role prepare, start libvirt, or correct vm_qos_uri. Then audit again.",
     ),
     "refused": Kind(
         "error",
