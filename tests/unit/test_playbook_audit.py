@@ -129,6 +129,7 @@ def test_a_fleet_that_is_as_declared(run: Run, tmp_path: Path) -> None:
     # Three checks of arguments, one of devices and two of profiles are the controller's; four tasks reach the host.
     assert tasks(audit.printed, "second") == 7
     assert "changed=0" in audit.printed
+    assert oct(audit.folder.stat().st_mode & 0o777) == "0o750"
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in audit.folder.iterdir()} == dict.fromkeys(
         ("audit.txt", "audit.json", "audit.html"), "0o640"
     )
@@ -148,15 +149,20 @@ def test_each_host_by_itself(run: Run, tmp_path: Path) -> None:
     good = host(tmp_path, nic("01", FLOOR))
     before = {path: path.read_bytes() for path in tmp_path.glob("*.xml")}
     wrong = {**good, "vm_qos_policies": [{"match": {"domain": "*"}, "profile": "slwo"}]}
+    (tmp_path / "qos-audit").mkdir(mode=0o755)
     audit = run(
+        "--tags",  # which leave nothing out
+        "network_qos",
         bad=bad,
         gone=gone(),
         typo=wrong,
         device={**good, "host_qos_devices": [{"device": "nowhere7", "classes": [{"vlan": 1, "share": 1}]}]},
         nolibvirt={**good, "vm_qos_uri": "test:///nowhere.xml", "network_qos_uri": "test:///nowhere.xml"},
+        bare={**good, "ansible_python_interpreter": "/nonexistent"},
         good=good,
     )
     assert audit.status == 2
+    assert audit.folder.stat().st_mode & 0o777 == 0o755  # a folder that was there stays as it is
     assert audit.found("bad") == {
         "refused": ["vm_qos_policies"],
         "drift": ["network prod"],
@@ -169,6 +175,10 @@ def test_each_host_by_itself(run: Run, tmp_path: Path) -> None:
     assert audit.found("typo") == {"refused": ["vm_qos_policies"], "unknown": ["NICs"]}
     assert audit.found("device") == {"refused": ["nowhere7"], "unknown": ["NICs"]}
     assert audit.found("nolibvirt") == {"unreadable": ["libvirt"]}
+    assert audit.found("bare") == {"unreadable": ["traffic classes"]}
+    (bare,) = (each for each in audit.report["findings"] if each["host"] == "bare")
+    assert "/nonexistent" in bare["message"]
+    assert "install Python or correct ansible_python_interpreter." in bare["remedy"]
     assert audit.found("good") == {"unknown": ["NICs"]}
     messages = {each["host"]: each["message"] for each in audit.report["findings"] if each["kind"] == "refused"}
     assert messages["typo"].startswith("vm_qos_policies[0].profile 'slwo': qos_profiles has slow; ")

@@ -79,8 +79,10 @@ def test_what_cannot_be_measured_is_said_host_by_host(tmp_path: Path, listening:
         "silent": {"qos_measure_guests": [{"domain": "web*"}, {"domain": "gone"}]},
     }
     hosts["unreachable"]["qos_measure_guests"] = [{"domain": "web1"}]
-    ran = measure(tmp_path, hosts)
+    (tmp_path / "qos-measure").mkdir(mode=0o755)
+    ran = measure(tmp_path, hosts, "--tags", "vm_qos")  # which leaves nothing out
     assert ran.returncode == 2
+    assert (tmp_path / "qos-measure").stat().st_mode & 0o777 == 0o755
     assert "Traceback" not in ran.stdout + ran.stderr
     assert recap(ran) == {**dict.fromkeys(hosts, "0"), "off": "1", "misspelt": "1", "unreachable": "1"}
     written = json.loads((tmp_path / "qos-measure/measure.json").read_text())

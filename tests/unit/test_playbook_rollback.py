@@ -52,7 +52,7 @@ def test_going_back(tmp_path: Path) -> None:
 
     checked = play("rollback", hosts, "--check", "--diff")
     assert {host: record(hosts, host) or None for host in RECORDS} == RECORDS
-    ran = play("rollback", hosts, "--diff", qos_run="back")
+    ran = play("rollback", hosts, "--diff", "--tags", "vm_qos", qos_run="back")  # which leaves nothing out
     for each in (checked, ran):
         assert each.hosts("changed") == ["bereft", "due"]
         assert each.hosts("failed") == ["bereft", "odd"]

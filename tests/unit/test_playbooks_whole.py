@@ -1,0 +1,37 @@
+# Copyright (c) 2026 The virtnet.qos authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""None of the playbooks beside site ends well where it has looked at nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.virtnet.qos.tests.unit.fleet import inventory, play
+
+pytest.importorskip("libvirt")
+
+SAID = {
+    "audit": "1 findings of kinds that qos_audit_fail_on has: unreadable.",
+    "rollback": "There is no record in ",
+    "measure": "qos_measure_guests is empty for every host, ",
+}
+
+
+@pytest.mark.parametrize("playbook", SAID)
+def test_tags_leave_nothing_out(playbook: str, tmp_path: Path) -> None:
+    policies = [{"match": {"domain": "*"}, "inbound": {"average": "8mbit"}}]
+    hosts = inventory(tmp_path, {"one": {"vm_qos_uri": "test:///nowhere.xml", "vm_qos_policies": policies}})
+    ran = play(playbook, hosts, "--tags", "vm_qos", qos_audit_dest=str(tmp_path / "report"))
+    assert (ran.failed, ran.hosts("failed")) == (True, ["one"])
+    assert SAID[playbook] in ran.printed
+
+
+@pytest.mark.parametrize("playbook", SAID)
+@pytest.mark.parametrize("pattern", ["misspelt", ["group:!one", "misspelt"]])
+def test_hosts_that_nobody_has_are_an_error(playbook: str, pattern: object, tmp_path: Path) -> None:
+    ran = play(playbook, inventory(tmp_path, {"one": {}}, {"group": ["one"]}), qos_hosts=pattern)
+    assert (ran.failed, ran.recap) == (True, {})
+    assert f"qos_hosts '{pattern}' names no host of the inventory; nothing was done." in " ".join(ran.printed.split())
