@@ -33,6 +33,11 @@ class Policy:
     wanted: Wanted
     match: Match
 
+    def disputes(self, later: Policy) -> bool:
+        """Whether a later one wants something else, and is no general rule from which this one is an exception."""
+        same = (self.wanted.limits, self.wanted.absent) == (later.wanted.limits, later.wanted.absent)
+        return not same and not later.match.covers(self.match)
+
 
 def parse_policies(elements: Sequence[Mapping[str, Any]], problems: Problems) -> list[Policy]:
     """Read the list of policies; everything that is wrong with them is added to ``problems``."""
@@ -131,6 +136,22 @@ class Policies:
         }
         return {index: sorted(self._before(self._policies[index], domains, by, find_network)) for index in idle}
 
+    def overlaps(
+        self, claims: Sequence[Claim], idle: Mapping[int, Sequence[int]], find_network: FindNetwork
+    ) -> dict[tuple[str, str], tuple[Policy, Policy]]:
+        """Return the NICs, by domain and MAC, that a later policy disputes; one that is idle is told anyway."""
+        found: dict[tuple[str, str], tuple[Policy, Policy]] = {}
+        for claim in claims:
+            name = claim.domain.name
+            for scope, wanted in claim.wanted.items() if len(self._that_concern(name)) > 1 else ():
+                policies = iter(self._of(claim.domain, scope))
+                first = next(policy for policy in policies if policy.wanted is wanted)
+                for later in policies:
+                    fits = later.match.fits_nic(claim.nics[scope], find_network)
+                    if fits and first.disputes(later) and later.wanted.policy not in idle:
+                        found.setdefault((name, claim.nic.mac), (first, later))
+        return found
+
     @staticmethod
     def _before(
         policy: Policy,
@@ -183,6 +204,20 @@ def warn_of_idle(idle: Mapping[int, Sequence[int]], scopes: Sequence[str]) -> li
         if earlier
     ]
     return [f"Policies that claim no NIC: {enumerated(said)}."] if said else []
+
+
+def warn_of_overlaps(overlaps: Mapping[tuple[str, str], tuple[Policy, Policy]]) -> list[str]:
+    """Return one sentence on all NICs that two policies dispute; none where there are none."""
+    said = [
+        f"{domain} {mac} ({first.wanted.path.rstrip('.')}, not {later.wanted.path.rstrip('.')})"
+        for (domain, mac), (first, later) in overlaps.items()
+    ]
+    if not said:
+        return []
+    return [
+        "NICs in two policies that want different things, of which neither takes in all of the other, so that the "
+        f"first counts: {enumerated(said)}. If that is meant, say it in a policy for just these, before both."
+    ]
 
 
 def _named(indices: Iterable[int]) -> str:

@@ -29,6 +29,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies im
     parse_policies,
     refuse_idle,
     warn_of_idle,
+    warn_of_overlaps,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_warnings import warn_of_saved, warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_connection import login_of
@@ -131,7 +132,9 @@ def _converge_host(
     if rising(claims):
         check_floors(domains, claims, host.networks.find, problems)
     problems.refuse_if_any()
-    outcome = Outcome(changes, warn_of_idle(idle, scopes) + _warnings(host, claims, changes))
+    disputed = policies.overlaps(claims, idle, host.networks.find)
+    warned = [*warn_of_idle(idle, scopes), *warn_of_overlaps(disputed), *_warnings(host, claims, changes)]
+    outcome = Outcome(changes, warned)
     if not check_mode:
         outcome.changes, failures = host.converge(changes, lenient=True)
         outcome.failures = [failure for failure in failures if not isinstance(failure, Away)]

@@ -32,10 +32,15 @@ class Globs:
     # Those without a wildcard. Among a thousand policies nearly all are for one guest or one MAC.
     exact: frozenset[str]
     wild: re.Pattern[str] | None
+    texts: frozenset[str]  # all, as they were written
 
     def fit(self, text: str | None) -> bool:
         """Whether one of them fits the text. None fits what is not there."""
         return text is not None and (text in self.exact or bool(self.wild and self.wild.match(text)))
+
+    def cover(self, others: Globs) -> bool:
+        """Whether what the others fit these fit, too, as far as a text shows that each of the others fits."""
+        return all(text in self.texts or self.fit(_example(text)) for text in others.texts)
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,24 @@ class Match:
     def fits_nic(self, nic: Nic, find_network: FindNetwork) -> bool:
         """Whether what it says of NICs fits this one."""
         return not self.of_nic or all(globs.fit(fact(key, nic, find_network)) for key, globs in self.of_nic.items())
+
+    def covers(self, other: Match) -> bool:
+        """Whether it is the more general one, which fits whatever the other fits."""
+        of = {**_ANY, **other.of_domain, **other.of_nic}
+        return all(
+            key in of and globs.cover(of[key])
+            for given in (self.of_domain, self.of_nic)
+            for key, globs in given.items()
+        )
+
+
+def _example(glob: str) -> str:
+    """Return a text that the glob fits, with characters that no name has where it has wildcards."""
+    return re.sub(r"\[[^]]+\]|\?", "\0", glob).replace("*", "\0\0")
+
+
+_ANY_TEXT = Globs(frozenset(), None, frozenset("*"))
+_ANY = {"domain": _ANY_TEXT, "mac": _ANY_TEXT}  # what every NIC has, so that not to ask for it is to take any
 
 
 def fact(key: str, nic: Nic, find_network: FindNetwork) -> str | None:
@@ -109,4 +132,4 @@ def _parse_globs(globs: list[str], problems: Problems, option: str) -> Globs:
         # Python before 3.11 does not take a range whose ends are the wrong way round.
         problems.add(option, globs, "a range in it has its ends the wrong way round", "write it as in [a-z]")
         pattern = None
-    return Globs(frozenset(texts) - frozenset(wild), pattern)
+    return Globs(frozenset(texts) - frozenset(wild), pattern, frozenset(texts))

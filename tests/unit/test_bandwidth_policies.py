@@ -18,6 +18,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_policies im
     parse_policies,
     refuse_idle,
     warn_of_idle,
+    warn_of_overlaps,
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import (
     About,
@@ -258,6 +259,64 @@ def test_policies_that_claim_nothing() -> None:
         "move it before those, drop the policy, or drop require_match.",
     ]
     assert warn_of_idle({}, SCOPES) == []
+
+
+def overlapping(*elements: dict[str, Any]) -> list[str]:
+    """Return what is said of policies of a host with these guests, with a NIC on the network prod each."""
+    domains = [
+        guest(name, Nic(f"52:54:00:00:00:0{number}", "network", network="prod"))
+        for number, name in enumerate(("db-1", "db-2", "web-1"), 1)
+    ]
+    problems = Problems()
+    given = Policies(parse_policies(elements, problems))
+    claims = given.claim(domains, NETWORKS.get, problems)
+    assert not problems.found
+    return warn_of_overlaps(given.overlaps(claims, given.idle(domains, claims, NETWORKS.get), NETWORKS.get))
+
+
+DISPUTED = "db-1 52:54:00:00:00:01 (policies[0], not policies[1])"
+BOTH_DISPUTED = f"{DISPUTED}, db-2 52:54:00:00:00:02 (policies[0], not policies[1])"
+
+
+@pytest.mark.parametrize(
+    ("matches", "disputed"),
+    [
+        ([{"domain": "db-*"}, {"domain": ["db-1", "web-1"]}], DISPUTED),
+        ([{"domain": "db-?"}, {"domain": ["db-1", "web-1"]}], DISPUTED),
+        ([{"domain": "*-1"}, {"domain": "db-*"}], DISPUTED),
+        ([{"domain": "db-*"}, {"network": "prod"}], BOTH_DISPUTED),
+        ([{"domain": "db-*"}, {"domain": ["db-?", "web-1"]}], BOTH_DISPUTED),
+        ([{"domain": "db-*", "mac": "*:01"}, {"domain": "*", "mac": ["*:01", "*:03"]}], ""),
+        ([{"domain": "db-*"}, {"domain": "*", "network": "prod"}], BOTH_DISPUTED),
+        # The later one is the more general one.
+        ([{"domain": "db-1"}, {"domain": "*"}], ""),
+        ([{"network": "prod"}, {"domain": "*"}], ""),
+        ([{"mac": "52:54:00:00:00:01"}, {"mac": "52:54:*"}], ""),
+        ([{"domain": "db-1"}, {"domain": ["db-1", "web-1"]}], ""),
+        ([{"domain": ["db-1", "db-[2-4]"]}, {"domain": "db-?"}, {"domain": ["d*", "web-1"]}], ""),
+        ([{"domain": "db-*", "network": "prod"}, {"network": "prod"}, {"domain": "*"}], ""),
+        # The later one is told as idle.
+        ([{"domain": "*"}, {"domain": "db-1"}], ""),
+        # The way out that the warning names.
+        ([{"domain": "db-1"}, {"domain": "db-*"}, {"domain": ["db-1", "web-1"]}], ""),
+    ],
+)
+def test_policies_that_dispute_a_nic(matches: list[dict[str, Any]], disputed: str) -> None:
+    # What each asks for differs from all others.
+    limits = [{**element()["inbound"], "average": f"{8 * number}kbit"} for number in range(1, 4)]
+    said = overlapping(*({**element(**match), "inbound": limit} for match, limit in zip(matches, limits)))
+    assert said == (
+        [
+            "NICs in two policies that want different things, of which neither takes in all of the other, so that the "
+            f"first counts: {disputed}. If that is meant, say it in a policy for just these, before both."
+        ]
+        if disputed
+        else []
+    )
+    assert overlapping(*(element(**match) for match in matches)) == []  # all want the same
+    first, *others = matches
+    absent = {**element(**first), "inbound": None, "state": "absent"}
+    assert bool(overlapping(absent, *(element(**match) for match in others))) == bool(disputed)
 
 
 def test_a_policy_that_fits_in_the_scope_that_is_left_out_only() -> None:

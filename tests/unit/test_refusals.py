@@ -220,6 +220,10 @@ WARNED = (
             of(3, inbound={"average": "1mbit"}, outbound={"average": "2mbit"}),
             of(22, state="absent"),
             policies({"match": {"domain": "nobody"}, **SMALL}),
+            policies(
+                {"match": {"mac": "*:01"}, **SMALL},
+                {"match": {"domain": ["web", "brief"], "bridge": "br0"}, "inbound": {"average": "2mbit"}},
+            ),
         ),
     ),
 )
