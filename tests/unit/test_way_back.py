@@ -113,14 +113,14 @@ def test_a_run_in_two_parts_goes_back_to_before_the_first(
 ) -> None:
     before = state(connection)
     first, second = (limit(policies=RUNS[part]) for part in parts)
-    there = record_run({"interfaces": first}, "1", "t1")
-    record = record_run({"interfaces": second}, "1", "t2", earlier=there)
-    assert (record["run"], record["time"], record["undid"]) == ("1", "t2", None)
+    there = record_run({"interfaces": first}, "1", T1)
+    record = record_run({"interfaces": second}, "1", T2, earlier=there)
+    assert (record["run"], record["time"], record["undid"]) == ("1", T2, None)
     go(limit, look, record)
     assert state(connection) == before
     # A part that changes nothing has no record, and another run none of the first.
-    assert record_run({}, "1", "t2", earlier=there) == {}
-    assert record_run({"interfaces": second}, "2", "t2", earlier=there) == record_run({"interfaces": second}, "2", "t2")
+    assert record_run({}, "1", T2, earlier=there) == {}
+    assert record_run({"interfaces": second}, "2", T2, earlier=there) == record_run({"interfaces": second}, "2", T2)
 
 
 def test_a_guest_that_was_started_since_loses_what_it_was_started_with(connection: Any, limit: Run, look: Run) -> None:
@@ -309,8 +309,8 @@ def test_the_way_forward_has_what_was_back_already() -> None:
 def test_the_other_half_of_a_run_keeps_the_first() -> None:
     third = {**OTHER, "kept": None}
     networks = {"networks": [network("prod", side("8mbit"), side("9mbit"))]}
-    first = record_run({"devices": device(TREE, OTHER), "networks": networks}, "1", "t1")
-    both = record_run({"devices": device(OTHER, third)}, "1", "t2", earlier=first)
+    first = record_run({"devices": device(TREE, OTHER), "networks": networks}, "1", T1)
+    both = record_run({"devices": device(OTHER, third)}, "1", T2, earlier=first)
     assert [(entry["before"], entry["after"]) for entry in both["devices"]] == [(TREE, third)]
     assert both["networks"] == first["networks"]
 
