@@ -35,3 +35,11 @@ def test_hosts_that_nobody_has_are_an_error(playbook: str, pattern: object, tmp_
     ran = play(playbook, inventory(tmp_path, {"one": {}}, {"group": ["one"]}), qos_hosts=pattern)
     assert (ran.failed, ran.recap) == (True, {})
     assert f"qos_hosts '{pattern}' names no host of the inventory; nothing was done." in " ".join(ran.printed.split())
+
+
+@pytest.mark.parametrize("at_once", ["abc", "0", "10.5%", [2]])
+def test_no_number_of_hosts(at_once: object, tmp_path: Path) -> None:
+    ran = play("measure", inventory(tmp_path, {"one": {}}), qos_measure_at_once=at_once)
+    assert (ran.failed, ran.recap) == (True, {})
+    assert "write a number of hosts from 1, or 1% to 100% of them." in " ".join(ran.printed.split())
+    assert "Traceback" not in ran.printed
