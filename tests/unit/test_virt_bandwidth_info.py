@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _bandwidth_info_run
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import Bandwidth, Limit
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_enforced import Kernel
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import (
@@ -67,7 +68,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> dict[str, Limits]:
     def limits(names: Collection[str], bridges: Collection[str]) -> dict[str, Limits]:
         return {name: each for name, each in said.items() if name in {*names, *bridges}}
 
-    monkeypatch.setattr(virt_bandwidth_info, "limits", limits)
+    monkeypatch.setattr(_bandwidth_info_run, "limits", limits)
     return said
 
 
@@ -176,7 +177,7 @@ def test_a_kernel_that_does_not_answer(run: Run, monkeypatch: pytest.MonkeyPatch
     def limits(names: Collection[str], bridges: Collection[str]) -> dict[str, Limits]:
         raise error
 
-    monkeypatch.setattr(virt_bandwidth_info, "limits", limits)
+    monkeypatch.setattr(_bandwidth_info_run, "limits", limits)
     result = run()
     assert result["interfaces"][3]["enforced"]["note"].startswith("the kernel could not be asked: [Errno ")
     assert result["networks"][0]["enforced"]["inbound"]["agrees"] is None

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _bandwidth_info_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Shape
 from ansible_collections.virtnet.qos.plugins.modules import virt_bandwidth_info
 from ansible_collections.virtnet.qos.tests.unit.driver import CAPPED, Run, host, runner
@@ -53,7 +54,7 @@ def connection() -> Iterator[Any]:
 @pytest.fixture
 def run(connection: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     said = {"tap1.0": Limits(KILOBIT), "tap1.1": Limits(), "tap3.0": Limits()}
-    monkeypatch.setattr(virt_bandwidth_info, "limits", lambda _names, _bridges: said)
+    monkeypatch.setattr(_bandwidth_info_run, "limits", lambda _names, _bridges: said)
     return runner(virt_bandwidth_info, capfd, monkeypatch, match=MATCHED, brief=True)
 
 

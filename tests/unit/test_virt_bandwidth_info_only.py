@@ -12,6 +12,7 @@ from typing import Any, Callable
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.virtnet.qos.plugins.module_utils import _bandwidth_info_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_limits import Limits, Shape
 from ansible_collections.virtnet.qos.plugins.modules import virt_bandwidth_info
 
@@ -44,7 +45,7 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> I
         if number in RUNNING:
             domain.create()
     said = {f"tap{number}": limits for number, (_bandwidth, limits) in RUNNING.items() if limits}
-    monkeypatch.setattr(virt_bandwidth_info, "limits", lambda _names, _bridges: said)
+    monkeypatch.setattr(_bandwidth_info_run, "limits", lambda _names, _bridges: said)
 
     def run(**options: Any) -> dict[str, Any]:
         arguments = {"uri": "test:///default", "match": {"domain": "only*"}, **options}
