@@ -28,6 +28,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Proble
 VLANS = range(4095)  # IEEE 802.1Q; 0 is a priority without a VLAN
 PORTS = range(1, 65536)
 FIELDS = tuple(each.name for each in fields(Match))
+MATCH = {name: {"type": "int" if name == "vlan" else "str"} for name in FIELDS}  # an argument spec
 VERSION_OF = {PROTOCOLS["icmp"]: 4, PROTOCOLS["icmpv6"]: 6}
 
 

@@ -24,7 +24,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._hfsc import (
 )
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_leaf import parse_leaf
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match import Match, undecided
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match_options import parse_match, parse_vlan
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_match_options import MATCH, parse_match, parse_vlan
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_wish import FQ_CODEL, SHARE, Declaration, Wish
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, TIME
@@ -34,8 +34,21 @@ SHARES = range(1, RATES.largest // SHARE + 1)
 ANY_MINORS = range(1, 0x10000)  # of classes that somebody else made
 CURVES = ("rt", "ls", "ul", "sc")
 IDENTITY = ("vlan", "classid", "default")
-# What an element of the list and the module itself both take
-CLASS_OPTIONS = (*IDENTITY, "parent", *CURVES, "share", "match", "leaf")
+# Argument specs: of what an element of the list and the module itself both take, and of what only an element does
+CLASS: dict[str, Any] = {
+    "vlan": {"type": "int"},
+    "classid": {"type": "str"},
+    "default": {"type": "bool", "default": False},
+    "parent": {"type": "str"},
+    **{name: {"type": "raw"} for name in CURVES},
+    "share": {"type": "int"},
+    "match": {"type": "list", "elements": "dict", "options": MATCH},
+    "leaf": {"type": "raw"},
+}
+ELEMENT: dict[str, Any] = {
+    "ignore": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"]},
+}
 CLASHES_SHOWN = 10  # of matches that overlap; one wide match can do so with thousands
 
 
@@ -45,7 +58,7 @@ def parse(options: dict[str, Any], problems: Problems) -> Declaration | None:
     major = parse_handle(options["handle"], problems)
     absent = options.get("state") == "absent"
     elements = options.get("classes")
-    named = [name for name in CLASS_OPTIONS if options.get(name) is not None and (name != "default" or options[name])]
+    named = [name for name in CLASS if options.get(name) is not None and (name != "default" or options[name])]
     whole = absent and elements is None and not named
     wishes: tuple[Wish, ...] = ()
     if elements is not None:
@@ -125,8 +138,8 @@ def _parse_list(elements: list[dict[str, Any]], major: int, absent: bool, proble
 
 
 def _parse_ignored(options: dict[str, Any], major: int, problems: Problems, path: str) -> Wish:
-    for name in CLASS_OPTIONS[len(IDENTITY) :]:
-        if options.get(name) is not None:
+    for name in CLASS:
+        if name not in IDENTITY and options.get(name) is not None:
             rule = "a class that is ignored stays as it is"
             problems.add(f"{path}{name}", _shown(options[name]), rule, f"leave out {path}{name} or {path}ignore")
     if options.get("state") == "absent":

@@ -535,41 +535,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.virtnet.qos.plugins.module_utils._guard import SAFETY, NotKept
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_apply import NotApplied
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_confirm import conclude, pending
-from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE
+from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import CLASS, ELEMENT, HANDLE
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._hold import Held, NotConfirmed
 from ansible_collections.virtnet.qos.plugins.module_utils._netns import enter_netns
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import Locked
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import TcError
-
-MATCH: dict[str, Any] = {
-    "vlan": {"type": "int"},
-    "fwmark": {"type": "str"},
-    "dscp": {"type": "str"},
-    "src": {"type": "str"},
-    "dst": {"type": "str"},
-    "ip_proto": {"type": "str"},
-    "src_port": {"type": "str"},
-    "dst_port": {"type": "str"},
-}
-CLASS: dict[str, Any] = {
-    "vlan": {"type": "int"},
-    "classid": {"type": "str"},
-    "parent": {"type": "str"},
-    "default": {"type": "bool", "default": False},
-    "ls": {"type": "raw"},
-    "share": {"type": "int"},
-    "rt": {"type": "raw"},
-    "ul": {"type": "raw"},
-    "sc": {"type": "raw"},
-    "match": {"type": "list", "elements": "dict", "options": MATCH},
-    "leaf": {"type": "raw"},
-}
-ELEMENT: dict[str, Any] = {
-    "ignore": {"type": "bool", "default": False},
-    "state": {"type": "str", "choices": ["present", "absent"]},
-}
 
 
 def main() -> None:
