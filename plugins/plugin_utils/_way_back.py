@@ -21,10 +21,9 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth import (
     Limit,
     parse_limit,
 )
+from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims import SCOPES
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 from ansible_collections.virtnet.qos.plugins.plugin_utils._record import Entry
-
-SCOPES = ("live", "config")
 
 Way = dict[str, Any]
 
