@@ -151,8 +151,7 @@ class Host:
         for name, _number, handle in named:
             definition = definitions.get(id(handle))
             if definition is None:
-                persistent = not transient or handle.UUIDString() not in transient
-                answer = self._read_whatever_happens(handle, scopes, persistent, about)
+                answer = self._read_whatever_happens(handle, scopes, handle.UUIDString() not in transient, about)
             else:
                 uuid = definition.partition("<uuid>")[2][:36]  # the handle takes several times as long
                 answer = _Answer(name, uuid, None, definition, running=False)
