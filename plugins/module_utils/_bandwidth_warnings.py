@@ -109,6 +109,13 @@ def _peak(nic: Nic, wanted: Wanted) -> Iterator[_Warning]:
                 f"{name}.peak {RATE.format(each.peak, RATES)}",
                 ": on ports of Open vSwitch libvirt makes it the rate that holds, and the average nothing, for",
             )
+        elif name == "inbound" and each.average and not each.peak:
+            # min-rate without max-rate, for which linux-htb takes the speed of the link, 10 Mbit/s of a tap. Measured.
+            yield _Warning(
+                f"{name}.average {RATE.format(each.average, RATES)}",
+                ": without a peak it is only guaranteed on ports of Open vSwitch, whose highest rate of a tap is then "
+                "10mbit; give a peak of the same rate. This is so for",
+            )
     limit = wanted.limits.get(direction or "")
     if limit and limit.peak:  # a policer has none
         device = "tap" if direction == "outbound" else "macvtap"
