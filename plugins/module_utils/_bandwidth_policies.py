@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_claims impo
     FindNetwork,
     enumerated,
 )
-from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain
+from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import About, Domain, Nic
 from ansible_collections.virtnet.qos.plugins.module_utils._nic_match import Match, parse_match
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
 
@@ -64,16 +64,21 @@ class Policies:
         self._policies = policies
         # Whether one asks for what people and programs noted of a domain.
         self.about = any(policy.match.about for policy in policies)
-        self._concerning: dict[str, list[Policy]] = {}
+        self._concerning: dict[str, list[int]] = {}
         self._by_name: dict[str, list[int]] = {}
+        self._by_mac: dict[str, list[int]] = {}
         self._others: list[int] = []
         for index, policy in enumerate(policies):
-            globs = policy.match.of_domain.get("domain")
-            if globs is None or globs.wild:
-                self._others.append(index)
+            for globs, found in (
+                (policy.match.of_domain.get("domain"), self._by_name),
+                (policy.match.of_nic.get("mac"), self._by_mac),
+            ):
+                if globs is not None and globs.wild is None:
+                    for text in globs.exact:
+                        found.setdefault(text, []).append(index)
+                    break
             else:
-                for name in globs.exact:
-                    self._by_name.setdefault(name, []).append(index)
+                self._others.append(index)
 
     @property
     def floors(self) -> bool:
@@ -82,22 +87,24 @@ class Policies:
 
     def concern(self, name: str) -> bool:
         """Whether some policy can be for a NIC of the domain with this name."""
-        return bool(self._that_concern(name))
+        return bool(self._that_concern(name)) or any(
+            self._policies[index].match.concerns(name) for indices in self._by_mac.values() for index in indices
+        )
 
-    def _that_concern(self, name: str) -> list[Policy]:
+    def _that_concern(self, name: str) -> list[int]:
+        """Return the policies for NICs of this domain but those that name MACs alone."""
         found = self._concerning.get(name)
         if found is None:
-            candidates = sorted((*self._by_name.get(name, ()), *self._others))
-            policies = [self._policies[index] for index in candidates]
-            found = self._concerning[name] = [policy for policy in policies if policy.match.concerns(name)]
+            candidates = (*self._by_name.get(name, ()), *self._others)
+            found = self._concerning[name] = [i for i in candidates if self._policies[i].match.concerns(name)]
         return found
 
-    def _of(self, domain: Domain, scope: str) -> list[Policy]:
-        policies = self._that_concern(domain.name)
-        if not self.about:
-            return policies
+    def _of(self, domain: Domain, scope: str, nic: Nic, find_network: FindNetwork) -> Iterator[Policy]:
         about = domain.about.get(scope, About())
-        return [policy for policy in policies if policy.match.fits_domain(domain.name, about)]
+        for index in sorted((*self._that_concern(domain.name), *self._by_mac.get(nic.mac, ()))):
+            match = self._policies[index].match
+            if match.fits_domain(domain.name, about) and match.fits_nic(nic, find_network):
+                yield self._policies[index]
 
     def claim(self, domains: Iterable[Domain], find_network: FindNetwork, problems: Problems) -> list[Claim]:
         """Return the NICs that policies are for; where a MAC is not unique in its domain, that is a problem.
@@ -109,16 +116,14 @@ class Policies:
         for domain in domains:
             claimed: dict[str, Claim] = {}
             for scope, nics in domain.nics.items():
-                policies = self._of(domain, scope)
-                for nic in nics if policies else ():
-                    for policy in policies:
-                        if policy.match.fits_nic(nic, find_network):
-                            claim = claimed.get(nic.mac)
-                            if claim is None:
-                                claim = claimed[nic.mac] = Claim(domain, {}, {})
-                            claim.nics[scope] = nic
-                            claim.wanted[scope] = policy.wanted
-                            break
+                for nic in nics:
+                    policy = next(self._of(domain, scope, nic, find_network), None)
+                    if policy is not None:
+                        claim = claimed.get(nic.mac)
+                        if claim is None:
+                            claim = claimed[nic.mac] = Claim(domain, {}, {})
+                        claim.nics[scope] = nic
+                        claim.wanted[scope] = policy.wanted
                 _check_twins(domain, scope, claimed, problems)
             claims += claimed.values()
         return claims
@@ -142,14 +147,11 @@ class Policies:
         """Return the NICs, by domain and MAC, that a later policy disputes; one that is idle is told anyway."""
         found: dict[tuple[str, str], tuple[Policy, Policy]] = {}
         for claim in claims:
-            name = claim.domain.name
-            for scope, wanted in claim.wanted.items() if len(self._that_concern(name)) > 1 else ():
-                policies = iter(self._of(claim.domain, scope))
-                first = next(policy for policy in policies if policy.wanted is wanted)
-                for later in policies:
-                    fits = later.match.fits_nic(claim.nics[scope], find_network)
-                    if fits and first.disputes(later) and later.wanted.policy not in idle:
-                        found.setdefault((name, claim.nic.mac), (first, later))
+            for scope in claim.wanted:
+                first, *others = self._of(claim.domain, scope, claim.nics[scope], find_network)
+                for later in others:
+                    if first.disputes(later) and later.wanted.policy not in idle:
+                        found.setdefault((claim.domain.name, claim.nic.mac), (first, later))
         return found
 
     @staticmethod
