@@ -122,6 +122,17 @@ def test_one_run_in_two_parts(tmp_path: Path) -> None:
     assert (record(hosts, "one")["run"], record(hosts, "one")["interfaces"]) == ("other", [])
 
 
+def test_a_former_record_that_nobody_can_read_stays_beside_the_new_one(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, {"one": {}}, **LIMITED)
+    folder = tmp_path / "records/one"
+    folder.mkdir(parents=True)
+    (folder / "last-run.json").write_text("torn")
+    for run in "ab":
+        assert not play("site", hosts, *ONLY_LIBVIRT, qos_run=run).failed
+        assert record(hosts, "one")["run"] == run
+    assert [each.read_text() for each in folder.iterdir() if each.name != "last-run.json"] == ["torn"]
+
+
 LOST = "This host answered at first and no longer does, as it says above. What was left to do was left out. "
 AGAIN = "Look at the host from its console; once it answers, run virtnet.qos.site again."
 
