@@ -99,7 +99,9 @@ fi
 
 # For a device that is plugged in late or made by the network, nobody waits for the unit, but systemd-networkd waits for
 # udev, and NetworkManager does for what it did not make itself. What fails here the unit tries again, and says so.
-# Events are replayed, by netplan for one. A device that systemd knows already has what it has, and keeps it.
+# Events are replayed, by netplan for one, which the kernel says in SYNTH_UUID (Documentation/ABI/testing/sysfs-uevent).
+# A device that systemd knows already has what it has then, and keeps it. Of one that was taken away and made again at
+# once, systemd 262 does not notice that it is another, and starts no unit.
 APPEARED = (
     f"""\
 #!/bin/sh
@@ -125,10 +127,12 @@ if [ "$1" = unit ]; then
     exit "$status"
 fi
 systemctl --root=/ --quiet is-enabled "virtnet-qos@$name.service" || exit 0
-! systemctl --quiet is-active "sys-subsystem-net-devices-$name.device" || exit 0
+known=$(systemctl is-active "sys-subsystem-net-devices-$name.device")
+[ "$known" != active ] || [ -z "${SYNTH_UUID-}" ] || exit 0
 command exec 9<>"/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock" && flock -n 9 || exit 0
 case $(tc qdisc show dev "$device" root) in "qdisc hfsc "*) exit 0 ;; esac
-sh "$folder/restore" "$device" "$batch" "" "" && : >"$made"
+sh "$folder/restore" "$device" "$batch" "" "" || exit
+[ "$known" = active ] || : >"$made" # there is a unit that will look for it
 """
 )
 RULE = """\

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import time
@@ -129,7 +130,7 @@ def appeared(module: Module, old: str, tmp_path: Path) -> Callable[..., int]:
     What systemd says comes from files. The real one is in the host lab.
     """
     commands = {
-        "systemctl": 'for last do :; done; [ -e "$(dirname "$0")/${last##*.}" ]',
+        "systemctl": 'for last do :; done; [ -e "$(dirname "$0")/${last##*.}" ] && echo active',
         "systemd-escape": 'for last do :; done; echo "$last"',
     }
     for name, text in commands.items():
@@ -140,8 +141,9 @@ def appeared(module: Module, old: str, tmp_path: Path) -> Callable[..., int]:
         Path(tmp_path, name).write_text(text, encoding="ascii")
     Path(tmp_path, "near.tc").write_text(module(**OLD)["script"], encoding="ascii")
 
-    def appear(said_by: str) -> int:
-        return subprocess.run(["/bin/sh", tmp_path / "appeared", said_by, "near"], check=False).returncode
+    def appear(said_by: str, replayed: bool = True) -> int:
+        said = {**os.environ, **({"SYNTH_UUID": "0"} if replayed else {})}
+        return subprocess.run(["/bin/sh", tmp_path / "appeared", said_by, "near"], check=False, env=said).returncode
 
     return appear
 
@@ -177,6 +179,15 @@ def test_what_udev_made_of_an_older_file_is_made_anew(appeared: Callable[..., in
     batch.write_text(batch.read_text(encoding="ascii").replace(" 1389:64 ", " 1389:65 "), encoding="ascii")
     assert appeared("unit") == 0
     assert shape() != old
+
+
+def test_a_device_that_systemd_takes_for_the_former_one(appeared: Callable[..., int], old: str, tmp_path: Path) -> None:
+    """Its unit stays as it is, and would find what udev had noted for it at some later time."""
+    bare()
+    Path(tmp_path, "device").touch()
+    assert appeared("udev", replayed=False) == 0
+    assert shape() == old
+    assert not list(Path("/run").glob("virtnet-qos-made-*"))
 
 
 @pytest.mark.parametrize("why", ["disabled", "known already", "at work", "has a tree", "spoilt"])
