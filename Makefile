@@ -28,9 +28,9 @@ test: venv ## Run everything that has to pass: all layers below but those that a
 lint: venv ## ruff, mypy, yamllint, ansible-lint, documentation, changelog and licence checks
 docs: venv ## The documentation site, in .cache/docs/html
 build: venv ## Build the artefact, install it elsewhere, render its documentation, import it as Galaxy does
-unit: venv ## The pure core, and libvirt's own test driver
+unit: venv ## The pure core, libvirt's own test driver, and roles, playbooks and pages on the controller
 sanity: venv ## ansible-test sanity
-pythons: venv ## What runs on hosts, tested with every other Python that is here; only by hand
+pythons: venv ## ansible-test units with every Python that is here; only by hand
 cores: venv ## ansible-test sanity of the other releases of ansible-core; only by hand
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
@@ -60,7 +60,7 @@ faults: venv ## What goes wrong while a change waits to be confirmed, and a tabl
 	@$(VENV)/bin/python -m pytest -v tests/faults -n 2 --dist each
 
 refusals: venv ## Write docs/refusals.md and docs/bad-input.md anew, from what the module and the playbook answer
-	@WRITE_REFUSALS=1 $(VENV)/bin/python -m pytest -q tests/unit/test_refusals.py tests/unit/test_bad_input.py
+	@WRITE_REFUSALS=1 $(VENV)/bin/python -m pytest -q tests/unit/plugins/modules/test_refusals.py tests/controller/test_bad_input.py
 
 $(LAYERS):
 	@$(VENV)/bin/python tests/checks/run.py $@

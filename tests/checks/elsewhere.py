@@ -4,33 +4,27 @@
 
 """What other Pythons and releases of ansible-core make of the collection, each in a virtual environment of its own.
 
-``pythons`` runs the tests of what runs on managed hosts with every other Python that is here, beside nothing but
-``ansible.module_utils``, as on a host. ``cores`` runs ``ansible-test sanity`` of the other supported releases.
+``pythons`` runs ``ansible-test units`` with every Python that is here: modules and their utilities with those of
+managed hosts, the other plugins with those of controllers. ``cores`` runs ``ansible-test sanity`` of the other
+releases.
 """
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import ansible
-from sanity import search_path
+from run_ansible_test import search_path
 from tree import ROOT
 
 FOLDER = ROOT / ".cache/elsewhere"
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # from README, "Requirements", on
 # The releases beside that of this environment, and the first Python that each runs on
 CORES = {"2.18": "3.11", "2.20": "3.12", "2.21": "3.12"}
-PACKAGES = ("hypothesis", "libvirt-python", "lxml", "pyroute2", "pytest", "pyyaml")
-# What a test of the controller's side, of documentation or of these checks has in it
-OTHERS = re.compile(
-    r"tests\.unit\.role|plugins\.(action|filter|plugin_utils)|argument_specs|checks|tests\.lab|ansible-"
-)
+ANSIBLE_TEST = str(ROOT / "tests/checks/run_ansible_test.py")
 
 
 def interpreters() -> Iterator[tuple[str, str]]:
@@ -54,22 +48,12 @@ def environment(name: str, program: str, *packages: str) -> Path:
 
 
 def pythons() -> dict[str, int]:
-    """Return what became of the tests, by the version of Python."""
-    utils = FOLDER / "ansible/module_utils"
-    utils.parent.mkdir(parents=True, exist_ok=True)
-    (utils.parent / "__init__.py").touch()
-    utils.unlink(missing_ok=True)
-    utils.symlink_to(Path(ansible.__file__).parent / "module_utils")
-    tests = [path for path in sorted(ROOT.glob("tests/unit/test_*.py")) if not OTHERS.search(path.read_text())]
+    """Return what became of ``ansible-test units``, by the version of Python."""
     outcomes = {}
-    for version, program in interpreters():
-        if version == f"{sys.version_info[0]}.{sys.version_info[1]}":
-            continue
-        python = environment(f"python{version}", program, *PACKAGES)
+    for version, _program in interpreters():
         print(f"== Python {version}", flush=True)
-        pytest: list[str | Path] = [python, "-m", "pytest", "-q", *tests]
-        variables = {**os.environ, "PYTHONPATH": str(FOLDER)}
-        outcomes[f"Python {version}"] = subprocess.run(pytest, cwd=ROOT, env=variables, check=False).returncode
+        units = [sys.executable, ANSIBLE_TEST, "units", "--venv", "--requirements", "--python", version]
+        outcomes[f"Python {version}"] = subprocess.run(units, check=False).returncode
     return outcomes
 
 
@@ -83,7 +67,7 @@ def cores() -> dict[str, int]:
             continue
         python = environment(f"core{core}", there[version], f"ansible-core=={core}.*")
         print(f"== ansible-core {core}", flush=True)
-        sanity = [python, ROOT / "tests/checks/sanity.py"]
+        sanity = [str(python), ANSIBLE_TEST, "sanity"]
         outcomes[f"ansible-core {core}"] = subprocess.run(sanity, check=False).returncode
     return outcomes
 

@@ -95,11 +95,11 @@ CHECKS = [
     Check("lint", "reuse", ("reuse", "lint"), ran=r"Files with license information: (.*)"),
     Check("docs", "site", (PYTHON, "docs/docsite/build.py"), ran=r"(\d+ pages) in"),
     Check("build", "build, install, render", (PYTHON, "tests/checks/artefact.py"), ran=r"(\d+ documents rendered)"),
-    pytest("unit", "pytest tests/unit", "tests/unit", "-n", "2"),
+    pytest("unit", "pytest tests/unit", "tests/unit", "tests/controller", "-n", "2"),
     Check(
         "sanity",
         "ansible-test sanity",
-        (PYTHON, "tests/checks/sanity.py"),
+        (PYTHON, "tests/checks/run_ansible_test.py", "sanity"),
         ran=r"Running sanity test \"(.*)\"",
         skipped=r"WARNING: (Skipping .*|Required program .*)",
         may_skip=True,  # interpreters that this machine does not have

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_capacity import bits, text
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import ERRORS, KINDS, SEVERITIES
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_report import STATES, report
-from ansible_collections.virtnet.qos.tests.unit.role import ROOT
+from ansible_collections.virtnet.qos.tests.controller.role import ROOT
 
 NONE = {"average": "unlimited"}
 UNLIMITED = {"inbound": NONE, "outbound": NONE}

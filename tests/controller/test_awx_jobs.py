@@ -20,7 +20,7 @@ from typing import Any
 import ansible_runner
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.test_awx import FLEET, ROOT, TEMPLATES
+from ansible_collections.virtnet.qos.tests.controller.test_awx import FLEET, ROOT, TEMPLATES
 
 # awx/settings/defaults.py: MAX_EVENT_RES_DATA. The result of a larger event is thrown away, by ansible-runner already.
 LARGEST = 700_000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.fleet import inventory, play
+from ansible_collections.virtnet.qos.tests.controller.fleet import inventory, play
 
 pytest.importorskip("libvirt")
 

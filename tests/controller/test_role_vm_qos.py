@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.role import Role, role_runner, sent
+from ansible_collections.virtnet.qos.tests.controller.role import Role, role_runner, sent
 
 pytest.importorskip("libvirt")
 

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from ansible_collections.virtnet.qos.plugins.filter import check_declared as plugin
-from ansible_collections.virtnet.qos.tests.unit.fleet import ROOT, UNREACHABLE, Ran, inventory, play
+from ansible_collections.virtnet.qos.tests.controller.fleet import ROOT, UNREACHABLE, Ran, inventory, play
 
 pytest.importorskip("libvirt")
 
@@ -36,7 +36,8 @@ SPDX-License-Identifier: GPL-3.0-or-later
 # Mistakes in an inventory, and what is said of them
 
 What `virtnet.qos.site` answers, word for word: `make refusals` writes this page with the answers to one run over these
-rows, each of them a host, and `tests/unit/test_bad_input.py` fails when they are others. Each is told on its host only.
+rows, each of them a host, and `tests/controller/test_bad_input.py` fails when they are others. Each is told on its
+host only.
 
 - What is found without asking a host is found of all hosts before the first change. Those hosts are left out, and all
   others go on: none of them is the canary.

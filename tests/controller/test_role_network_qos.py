@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.virtnet.qos.tests.unit.role import ROOT, Role, role_runner, sent
+from ansible_collections.virtnet.qos.tests.controller.role import ROOT, Role, role_runner, sent
 
 pytest.importorskip("libvirt")
 

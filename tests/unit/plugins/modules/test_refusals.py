@@ -20,7 +20,7 @@ import yaml
 from ansible_collections.virtnet.qos.plugins.modules import virt_iface_bandwidth
 from ansible_collections.virtnet.qos.tests.unit.driver import host, runner, state
 
-PAGE = Path(__file__).resolve().parents[2] / "docs/refusals.md"
+PAGE = Path(__file__).resolve().parents[4] / "docs/refusals.md"
 Options = dict[str, Any]
 Answer = Callable[..., "dict[str, Any]"]
 
@@ -34,11 +34,11 @@ SPDX-License-Identifier: GPL-3.0-or-later
 # What is refused, and what is warned of
 
 What `virt_iface_bandwidth` answers, word for word: `make refusals` writes this page with the module's own answers, and
-`tests/unit/test_refusals.py` fails when they are others. What is refused is refused before anything is changed, in
-check mode as well, and all of it at once, in two rounds: what is wrong with the options themselves, and, once nothing
-is, what does not go with this host. In `policies` the same rules hold, and a message begins with the number of the
-policy, from 0. Not here is what libvirt's test driver has not: virtual functions, macvtaps of a pool, and policers
-that a portgroup puts on again.
+`tests/unit/plugins/modules/test_refusals.py` fails when they are others. What is refused is refused before anything is
+changed, in check mode as well, and all of it at once, in two rounds: what is wrong with the options themselves, and,
+once nothing is, what does not go with this host. In `policies` the same rules hold, and a message begins with the
+number of the policy, from 0. Not here is what libvirt's test driver has not: virtual functions, macvtaps of a pool, and
+policers that a portgroup puts on again.
 
 There are these domains and NICs. The network `capped` has 1MB/s inbound, its portgroup
 `gold` gives 1mbit outbound, `free` has no bandwidth, and `direct` is of macvtaps.

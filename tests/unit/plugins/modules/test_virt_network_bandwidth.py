@@ -188,7 +188,7 @@ def test_what_is_taken_and_hardly_meant_is_warned_of(run: Run) -> None:
 
 
 def test_the_task_of_the_page_on_networks(run: Run, connection: Any) -> None:
-    page = Path(__file__).resolve().parents[2] / "docs/networks.md"
+    page = Path(__file__).resolve().parents[4] / "docs/networks.md"
     shown = re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     ((options,),) = (task.values() for task in yaml.safe_load(shown[0]))
     prod = connection.networkDefineXML(OFF.replace("off", "prod").replace("'p'", "'web'").replace("81ff", "91ff"))

@@ -23,7 +23,7 @@ import yaml
 
 from ansible_collections.virtnet.qos.plugins.filter import audit_render, audit_report
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import KINDS
-from ansible_collections.virtnet.qos.tests.unit.role import ROOT
+from ansible_collections.virtnet.qos.tests.controller.role import ROOT
 
 pytest.importorskip("libvirt")
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from ansible_collections.awx.awx.plugins.modules import workflow_job_template
 
-from ansible_collections.virtnet.qos.tests.unit.awx_api import Store, serving
+from ansible_collections.virtnet.qos.tests.controller.awx_api import Store, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = ROOT / "docs/examples/fleet"

@@ -242,7 +242,7 @@ def test_sizes_that_are_none(size: Any) -> None:
 
 
 def test_the_guests_of_the_page_on_measuring() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs/measure.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[4] / "docs/measure.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     guests = yaml.safe_load(shown)["qos_measure_guests"]
     limit = {"average": "8mbit"}

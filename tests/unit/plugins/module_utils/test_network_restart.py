@@ -25,7 +25,13 @@ from ansible_collections.virtnet.qos.plugins.module_utils._network_restart impor
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import parse_networks
 from ansible_collections.virtnet.qos.plugins.module_utils._network_xml import unlike
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-from ansible_collections.virtnet.qos.tests.unit.test_network_plan import WEB, XML, guest, now, options
+from ansible_collections.virtnet.qos.tests.unit.plugins.module_utils.test_network_plan import (
+    WEB,
+    XML,
+    guest,
+    now,
+    options,
+)
 
 SAME = {"inbound": {"average": "8mbit", "peak": "40mbit", "burst": "5MiB"}}  # as XML says
 OTHER = {"inbound": {"average": "16mbit"}}

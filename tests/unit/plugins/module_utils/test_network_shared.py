@@ -14,7 +14,12 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import Ne
 from ansible_collections.virtnet.qos.plugins.module_utils._network_shared import Asked, check_shared, shared_warnings
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import parse_networks
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
-from ansible_collections.virtnet.qos.tests.unit.test_network_plan import UNLIMITED, XML, now, options
+from ansible_collections.virtnet.qos.tests.unit.plugins.module_utils.test_network_plan import (
+    UNLIMITED,
+    XML,
+    now,
+    options,
+)
 
 OWN = XML.replace("mode='route'", "mode='bridge'")
 FREE = UNLIMITED.replace("mode='route'", "mode='bridge'")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.fleet import inventory, play, record
+from ansible_collections.virtnet.qos.tests.controller.fleet import inventory, play, record
 
 pytest.importorskip("libvirt")
 

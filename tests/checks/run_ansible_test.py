@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run ``ansible-test sanity`` on a copy of the tree, without containers and without downloads.
+"""Run ``ansible-test`` on a copy of the tree, without containers and without downloads.
 
-Arguments are passed on to ansible-test.
+The arguments are its own, such as ``sanity`` or ``units --venv --requirements --python 3.9``.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ def pip_bootstrap() -> Iterator[None]:
 
 def main() -> int:
     """Return the exit status of ansible-test."""
-    with pip_bootstrap(), tempfile.TemporaryDirectory(prefix="virtnet-qos-sanity-") as scratch:
+    with pip_bootstrap(), tempfile.TemporaryDirectory(prefix="virtnet-qos-test-") as scratch:
         collection = Path(scratch, "ansible_collections/virtnet/qos")
         copy_tree(collection)
-        command = [str(Path(sys.executable).with_name("ansible-test")), "sanity", "--color", "no", *sys.argv[1:]]
+        command = [str(Path(sys.executable).with_name("ansible-test")), *sys.argv[1:], "--color", "no"]
         environment = {**os.environ, "PATH": search_path()}
         return subprocess.run(command, cwd=collection, env=environment, check=False).returncode
 

@@ -18,7 +18,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_format import attr
 
 
 def test_a_link_is_read_as_a_kernel_told_it() -> None:
-    text = (Path(__file__).parent / "recorded/nothing.hex").read_text(encoding="ascii")
+    text = (Path(__file__).parents[2] / "recorded/nothing.hex").read_text(encoding="ascii")
     (line,) = (line for line in text.splitlines() if line.startswith("link "))
     link = link_of(bytes.fromhex(line[5:]), "none")
     assert (link.kind, link.packet, link.queue, link.speed) == ("veth", 1514, 1000, None)

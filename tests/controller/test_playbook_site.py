@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.fleet import ROOT, UNREACHABLE, inventory, play, record
+from ansible_collections.virtnet.qos.tests.controller.fleet import ROOT, UNREACHABLE, inventory, play, record
 
 pytest.importorskip("libvirt")
 

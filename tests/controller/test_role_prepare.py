@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.virtnet.qos.tests.unit.role import Role, role_runner
+from ansible_collections.virtnet.qos.tests.controller.role import Role, role_runner
 
 
 @pytest.fixture
