@@ -12,7 +12,8 @@ description:
   - Reads variables of the roles of this collection as the roles and their modules do, and returns all that is wrong
     with them, without asking the host. The playbook C(virtnet.qos.site) does so before it changes anything.
   - What only the host can tell, such as whether it has a device, is not found.
-positional: _input
+  - Of names that are nearly those of the roles it warns, since nothing reads them.
+positional: _input, names
 options:
   _input:
     description:
@@ -20,6 +21,11 @@ options:
         missing.
     type: dict
     required: true
+  names:
+    description: The names of all variables that may be misspelt ones of the roles.
+    type: list
+    elements: str
+    default: []
 author:
   - The virtnet.qos authors (@virtnet)
 """
@@ -46,9 +52,19 @@ _value:
   elements: str
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import problems_of
+from ansible.utils.display import Display
+
+from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import misspelt, problems_of
+
+
+def check_declared(declared: Mapping[str, Any], names: Sequence[str] = ()) -> list[str]:
+    """Return all that is wrong, a sentence each, and warn of misspelt names."""
+    for name, meant in misspelt(names, declared).items():
+        Display().warning(f"Nothing reads the variable {name}. If {meant} is meant, correct the name.")
+    return problems_of(declared)
 
 
 class FilterModule:
@@ -56,4 +72,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filter."""
-        return {"check_declared": problems_of}
+        return {"check_declared": check_declared}

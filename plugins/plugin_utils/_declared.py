@@ -13,6 +13,7 @@ The variables are read by the roles' own argument specifications, and by the par
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,16 @@ def problems_of(declared: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))  # some things are seen twice
 
 
+def misspelt(names: Iterable[str], declared: Iterable[str]) -> dict[str, str]:
+    """Return the variables that are none of the roles' but nearly, each with the one that is probably meant.
+
+    One whose like is ``declared`` as well is a variable of somebody's own.
+    """
+    known = [name for role in ALL_ROLES for name in _specification(role)]
+    near = {name: get_close_matches(name, known, 1, 0.85) for name in names if name not in known}
+    return {name: found[0] for name, found in sorted(near.items()) if found and found[0] not in declared}
+
+
 def _plain(value: Any) -> Any:
     """Return the same in Python's own containers: Ansible's look for templates again with every copy."""
     if isinstance(value, Mapping):
@@ -73,11 +84,15 @@ def _plain_options(role: str, declared: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the options of a role that are no profiles, networks and so on."""
     problems = Problems()
     for name, rule in _specification(role).items():
-        value = declared.get(name)
-        if value is None or rule["type"] == "dict" or "options" in rule:
+        if name not in declared or rule["type"] == "dict" or "options" in rule:
+            continue
+        value = declared[name]
+        if value is None and (rule["type"] != "str" or "default" in rule):
+            problems.add(name, None, "nothing is written there", "write a value, or drop the line")
+        if value is None:
             continue
         result = ArgumentSpecValidator({name: rule}).validate({name: value})
-        if result.error_messages and "choices" in rule:
+        if "choices" in rule and (result.error_messages or value == []):
             kind = "a list of these" if rule["type"] == "list" else "one of these"
             problems.add(name, value, f"only {' and '.join(rule['choices'])} are known", f"write {kind}")
         elif result.error_messages:

@@ -30,9 +30,9 @@ class Resolver:
     def __init__(self, profiles: Any, floors: bool) -> None:
         self.problems = Problems()
         self.floors = floors
-        self.profiles: Mapping[Any, Any] = {}
+        self.profiles: Mapping[str, Any] = {}
         if isinstance(profiles, Mapping):
-            self.profiles = profiles
+            self.profiles = {str(name): profile for name, profile in profiles.items()}  # YAML reads some as numbers
         elif profiles:
             self.problems.add("qos_profiles", profiles, "this is not a mapping", "write names and what they limit")
 
@@ -57,12 +57,11 @@ class Resolver:
 
     def _limits(self, name: Any, path: str, said: Mapping[Any, Any]) -> dict[str, Any]:
         """Return what a profile adds to what an element has ``said``."""
-        names = list(self.profiles)  # in which a name that cannot be hashed can be looked for, too
-        if name not in names:
-            rule = f"qos_profiles has {', '.join(map(str, names)) or 'no profiles'}"
+        if str(name) not in self.profiles:
+            rule = f"qos_profiles has {', '.join(self.profiles) or 'no profiles'}"
             self.problems.add(f"{path}.profile", name, rule, "correct the name, or add the profile")
             return {}
-        profile = self.profiles[name]
+        profile = self.profiles[str(name)]
         if not isinstance(profile, Mapping):
             return {}
         given = [each for each in DIRECTIONS if profile.get(each) is not None]

@@ -96,7 +96,10 @@ DECLARED: dict[str, dict[str, Any]] = {
         "host_qos_persistent": "perhaps",
         "network_qos_affect": ["life"],
         "vm_qos_timeout": "soon",
+        "vm_qos_uri": None,
+        "vm_qos_affect": [],
     },
+    "a variable that nobody has": devices({"default": True, "share": 1}, device="{{ uplink }}"),
 }
 NO_LIBRARY = "no python3-libvirt, and the role prepare left out"
 ON_THE_HOST: dict[str, dict[str, Any]] = {

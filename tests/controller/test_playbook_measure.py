@@ -105,6 +105,18 @@ def test_what_cannot_be_measured_is_said_host_by_host(tmp_path: Path, listening:
     assert not notes
 
 
+def test_what_is_given_as_text(tmp_path: Path) -> None:
+    """As by -e NAME=VALUE, and by a survey of AWX."""
+    hosts = {"one": {"qos_measure_guests": [{"domain": "web1"}]}}
+    ran = measure(tmp_path, hosts, "--check", "-e", "qos_measure_install=false qos_measure_low=60.5")
+    assert ran.returncode == 0, ran.stdout
+    assert "skipping: [one]" in ran.stdout.partition("TASK [Install iperf3]")[2].partition("TASK")[0]
+    ran = measure(tmp_path, hosts, "--check", "-e", "qos_measure_low=60% qos_measure_tolerance=some")
+    assert ran.returncode == 2
+    rule = "this is per cent of a limit; write a number from 0, without a sign."
+    assert f"qos_measure_tolerance: {rule} qos_measure_low: {rule}" in ran.stdout
+
+
 def test_check_mode_says_what_would_be_measured(tmp_path: Path) -> None:
     ran = measure(tmp_path, {"one": {"qos_measure_guests": [{"domain": "web1", "address": "192.0.2.7"}]}}, "--check")
     assert ran.returncode == 0, ran.stdout

@@ -42,7 +42,8 @@ RECORDS: dict[str, Any] = {
 }
 
 
-def test_going_back(tmp_path: Path) -> None:
+def test_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_STRATEGY", "free")  # which is not to make a host's own last run the last of all
     for host, content in RECORDS.items():
         folder = tmp_path / "records" / host
         folder.mkdir(parents=True)
@@ -74,6 +75,12 @@ def test_going_back(tmp_path: Path) -> None:
         ]
     assert [record(hosts, host) for host in ("old", "odd")] == [RECORDS["old"], RECORDS["odd"]]
 
+    typo = play("rollback", hosts, "--limit", "!odd", qos_rollback_run="lost")
+    assert typo.failed
+    assert (
+        "qos_rollback_run 'lost': no record of these hosts that could be read is of a run of that name;"
+        " there are back, former, last. Correct the name. Nothing was changed."
+    ) in typo.printed
     again = play("rollback", hosts, "--limit", "due,none")
     assert not again.failed, again.printed
     assert "Nothing to do: this host is back before the run last already." in again.printed

@@ -58,6 +58,51 @@ def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: 
     assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
 
 
+def test_settings_of_ansible_keep_neither_batches_nor_records_from_their_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"STRATEGY": "free", "ANY_ERRORS_FATAL": "1"}.items():
+        monkeypatch.setenv(f"ANSIBLE_{name}", value)
+    hosts = inventory(tmp_path, {"canary": {}, "a": BREAKS, "b": {}, "c": {}}, qos_hosts="nobody", **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT, qos_serial=[1, 2, "100%"])
+    assert (ran.failed, ran.hosts("failed")) == (True, ["a"])
+    assert ensured(ran.printed) == [["canary"], ["b"]]
+    assert [bool(record(hosts, host)) for host in ("canary", "a", "b", "c")] == [True, True, True, False]
+
+
+def test_what_an_inventory_says_of_qos_hosts_counts_for_nothing(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, {"away": UNREACHABLE, "a": {}, "b": {}}, {"some": ["a"]}, qos_hosts="some", **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT, qos_serial=[1, "100%"])
+    assert ensured(ran.printed) == [["a"], ["b"]]
+
+
+def test_what_was_changed_by_a_run_that_was_begun_in_its_middle_is_recorded(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, {"a": {}, "b": {}}, **LIMITED)
+    ran = play("site", hosts, "--start-at-task", "virtnet.qos.vm_qos : Ensure the limits of guest NICs")
+    assert not ran.failed, ran.printed
+    (run,) = {record(hosts, host)["run"] for host in "ab"}
+    assert re.fullmatch(r"begun in the middle on [0-9-]{10}", run)
+
+
+def test_a_record_that_turns_out_not_to_be_writable(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, {"a": {}}, **LIMITED)
+    (tmp_path / "records/a/last-run.json").mkdir(parents=True)
+    ran = play("site", hosts, *ONLY_LIBVIRT)
+    assert (ran.failed, ensured(ran.printed)) == (True, [["a"]])
+    assert ran.answers("a")[-1]["msg"].endswith(
+        " Changed, and not recorded, so that virtnet.qos.rollback does not know of it, were: test."
+    )
+
+
+def test_misspelt_names_of_variables_are_warned_of(tmp_path: Path) -> None:
+    misspelt = {"vm_qos_polices": LIMITED["vm_qos_policies"], "host_qos_device": "{{ nowhere }}"}
+    hosts = inventory(tmp_path, {"a": misspelt, "b": {**misspelt, **LIMITED}}, qos_profile="own", qos_profiles={})
+    ran = play("site", hosts, *ONLY_LIBVIRT, "--check")
+    assert not ran.failed, ran.printed
+    warned = re.findall(r"Nothing reads the variable (\w+)\. If (\w+) is meant", " ".join(ran.printed.split()))
+    assert sorted(warned) == [("host_qos_device", "host_qos_devices"), ("vm_qos_polices", "vm_qos_policies")]
+
+
 @pytest.mark.parametrize("serial", ["abc", "10.5%", "0", 0, [], [1, "0%"], "101%", [1, -1], "1,25%", None])
 def test_odd_batches_are_refused_once_and_before_anything(tmp_path: Path, serial: Any) -> None:
     ran = play("site", inventory(tmp_path, {"a": {}, "away": UNREACHABLE, "b": {}}, **LIMITED), qos_serial=serial)

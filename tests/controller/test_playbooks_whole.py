@@ -37,6 +37,17 @@ def test_hosts_that_nobody_has_are_an_error(playbook: str, pattern: object, tmp_
     assert f"qos_hosts '{pattern}' names no host of the inventory; nothing was done." in " ".join(ran.printed.split())
 
 
+@pytest.mark.parametrize("playbook", ["site", *SAID])
+def test_an_inventory_without_hosts_is_an_error(playbook: str, tmp_path: Path) -> None:
+    empty = tmp_path / "hosts.yml"
+    empty.write_text("all: {}\n")
+    ran = play(playbook, empty)
+    assert (ran.failed, ran.hosts("failed")) == (True, ["localhost"])
+    assert ran.said("localhost").startswith("There is no host in the inventory; name one with -i that has some.")
+    # Which is not to be in the way of those who look at a playbook without any.
+    assert not play(playbook, empty, "--syntax-check").failed
+
+
 @pytest.mark.parametrize("at_once", ["abc", "0", "10.5%", [2]])
 def test_no_number_of_hosts(at_once: object, tmp_path: Path) -> None:
     ran = play("measure", inventory(tmp_path, {"one": {}}), qos_measure_at_once=at_once)
