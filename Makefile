@@ -31,7 +31,7 @@ build: venv ## Build the artefact, install it elsewhere, render its documentatio
 unit: venv ## The pure core, libvirt's own test driver, and roles, playbooks and pages on the controller
 sanity: venv ## ansible-test sanity
 pythons: venv ## ansible-test units with every Python that is here; only by hand
-cores: venv ## ansible-test sanity of the other releases of ansible-core; only by hand
+cores: venv ## ansible-test sanity and the tests of roles with the other releases of ansible-core; only by hand
 kernel: venv ## The modules against a real kernel's HFSC, in the kernel lab
 lab: venv ## The labs themselves
 molecule: venv ## The day of a fleet: all playbooks on two real Debian hosts of different releases with a guest each, in the host lab

@@ -30,6 +30,8 @@ def role_runner(name: str, folder: Path, **always: Any) -> Role:
         "ANSIBLE_CALLBACKS_ENABLED": "ansible.builtin.tree",
         "ANSIBLE_CALLBACK_TREE_DIR": str(folder / "answers"),
         "ANSIBLE_HOME": str(folder / "home"),
+        # ansible-core 2.21 and later say only then what a module was given.
+        "ANSIBLE_INJECT_INVOCATION": "1",
         "LC_ALL": "C.UTF-8",
     }
 
