@@ -4,6 +4,7 @@
 
 """Build the collection, install the artefact where nothing of this checkout is, and render its documentation.
 
+What its pages link to has to be in it.
 Then import it as Galaxy does, with Galaxy's importer from a virtual environment of its own.
 """
 
@@ -38,6 +39,19 @@ def import_as_galaxy(artefact: Path, scratch: str) -> None:
         raise SystemExit("galaxy-importer has something to say of the artefact")
 
 
+def follow_links(source_tree: Path, installed: Path) -> None:
+    """Fail where pages link to something that is not installed; of a folder, all that it has has to be."""
+    names: set[Path] = set()
+    for page in installed.rglob("*.md"):
+        for link in re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text(encoding="utf-8")):
+            name = page.parent.relative_to(installed) / link
+            names |= {name, *(path.relative_to(source_tree) for path in (source_tree / name).rglob("*"))}
+    missing = sorted(os.path.normpath(name) for name in names if not (installed / name).exists())
+    if missing:
+        raise SystemExit(f"pages of the artefact link to what is not in it: {', '.join(missing)}")
+    print("what its pages link to is in it")
+
+
 def main() -> int:
     """Return 0 where the artefact is whole."""
     with tempfile.TemporaryDirectory(prefix="virtnet-qos-artefact-") as scratch:
@@ -55,6 +69,7 @@ def main() -> int:
         print(f"built {artefact.name}, {artefact.stat().st_size // 1024} KiB")
         ansible("galaxy", "collection", "install", str(artefact), "--collections-path", scratch, "--offline")
         installed = Path(scratch, "ansible_collections/virtnet/qos")
+        follow_links(source_tree, installed)
         for path in installed.iterdir():
             if path.name not in NEEDED:
                 (shutil.rmtree if path.is_dir() else os.unlink)(path)

@@ -67,6 +67,8 @@ def vm_qos(release: str) -> Check:
 
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+ANSIBLE_LINT = ("ansible-lint", "--strict", "--nocolor")
+FOR_AWX = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/examples/fleet/qos/*.yml"))
 MYPY = (str(BIN / "mypy"), "--cache-dir", ".cache/mypy")
 CHECKS = [
     Check("lint", "ruff check", ("ruff", "check", "--no-cache", "."), ran=r"(All checks passed)"),
@@ -81,7 +83,8 @@ CHECKS = [
         ran=r"in (\d+ source file)",
     ),
     Check("lint", "yamllint", ("yamllint", "--strict", ".")),
-    Check("lint", "ansible-lint", ("ansible-lint", "--strict", "--nocolor"), ran=r"Passed: (.*)"),
+    Check("lint", "ansible-lint", ANSIBLE_LINT, ran=r"Passed: (.*)"),
+    Check("lint", "ansible-lint, AWX", (*ANSIBLE_LINT, *FOR_AWX), ran=r"Passed: (.* in [1-9].*)"),
     Check(
         "lint",
         "antsibull-docs",

@@ -125,6 +125,12 @@ def test_nothing_is_changed_that_nobody_approved_and_no_fleet_before_its_canary(
     assert (FLEET / rendered(DATA["qos_awx_inventory_source"])["source_path"]).is_file()
 
 
+def test_the_page_says_what_is_in_the_repository() -> None:
+    named = set(re.findall(r"^\| `([\w./-]+\.\w+)`", (ROOT / "docs/awx.md").read_text(encoding="utf-8"), re.MULTILINE))
+    files = {str(path.relative_to(FLEET)) for path in FLEET.rglob("*") if path.is_file()}
+    assert files == named | {each["playbook"] for each in TEMPLATES.values()}
+
+
 def test_the_page_says_what_can_be_given() -> None:
     page = (ROOT / "docs/awx.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
