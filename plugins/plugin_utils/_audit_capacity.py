@@ -31,11 +31,11 @@ def text(rate: int) -> str:
 
 def uplinks(answers: Answers) -> list[dict[str, Any]]:
     """Return the devices with an HFSC tree, with what their classes are guaranteed."""
-    declared = {each.get("device") for each in answers.declared["host_qos"] if isinstance(each, Mapping)}
+    declared = answers.named("host_qos")
     return [
         {
             "device": each["device"],
-            "declared": each["device"] in declared,
+            "declared": None if declared is None else each["device"] in declared,
             "speed": each["speed"],
             "capacity": _rate(_capacity(each)),
             "guaranteed": text(sum(map(_guaranteed, each["tree"]))),
@@ -126,11 +126,7 @@ def _promised(answers: Answers, key: str) -> dict[str, dict[str, Any]]:
 def overcommitted(answers: Answers) -> Iterator[Finding]:
     """Tell the uplinks, classes and networks that cannot give what is guaranteed, or promised."""
     # Somebody who allows it in the inventory knows of it.
-    allowed = [
-        each.get("device")
-        for each in answers.declared["host_qos"]
-        if isinstance(each, Mapping) and each.get("allow_overcommit")
-    ]
+    allowed = [str(each.get("device")) for each in answers.declared.get("host_qos", []) if each.get("allow_overcommit")]
     for device in answers.devices:
         if device["managed"]:
             kind = "oversubscribed" if device["device"] in allowed else "overcommitted"

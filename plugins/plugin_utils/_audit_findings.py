@@ -138,21 +138,17 @@ def _networks(answers: Answers) -> Iterator[Finding]:
 
 def _undeclared(answers: Answers) -> Iterator[Finding]:
     """Tell the devices and networks that have limits which the inventory does not know."""
-    declared = {role: _named(answers, role, key) for role, key in (("host_qos", "device"), ("network_qos", "name"))}
+    devices, networks = answers.named("host_qos"), answers.named("network_qos")
     for each in answers.devices:
-        if each["managed"] and each["device"] not in declared["host_qos"]:
+        if devices is not None and each["managed"] and each["device"] not in devices:
             message = f"it has {len(each['classes'])} traffic classes, and host_qos_devices does not name it"
             yield Finding(answers.name, "undeclared", f"uplink {each['device']}", message, {"device": each["device"]})
     for each in answers.libvirt.get("networks", []):
         parts = [part[scope] for part in (each, *each["portgroups"]) for scope in SCOPES if part[scope]]
         limited = any(part[direction] != {"average": "unlimited"} for part in parts for direction in DIRECTIONS)
-        if limited and each["name"] not in declared["network_qos"]:
+        if networks is not None and limited and each["name"] not in networks:
             message = "it has limits, and network_qos_networks does not name it"
             yield Finding(answers.name, "undeclared", f"network {each['name']}", message, {"network": each["name"]})
-
-
-def _named(answers: Answers, role: str, key: str) -> list[Any]:
-    return [each.get(key) for each in answers.declared[role] if isinstance(each, Mapping)]
 
 
 def _unknown(answers: Answers) -> Iterator[Finding]:

@@ -110,7 +110,7 @@ def _class(each: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _uplink(uplink: Mapping[str, Any]) -> str:
     speed = f"its link has {uplink['speed']}" if uplink["speed"] else "how fast its link is, it does not say"
-    return f"{uplink['device']}: {speed}{'' if uplink['declared'] else ', nobody declared it'}"
+    return f"{uplink['device']}: {speed}{', nobody declared it' if uplink['declared'] is False else ''}"
 
 
 def _network(each: Mapping[str, Any]) -> tuple[Any, ...]:

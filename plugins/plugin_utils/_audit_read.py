@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible.errors import AnsibleError
+from jinja2 import TemplateError, Undefined
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import Finding
+from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import plain, specification
 from ansible_collections.virtnet.qos.plugins.plugin_utils._outcome import said
 
 KERNEL, LIBVIRT = "__qos_audit_kernel", "__qos_audit_libvirt"
@@ -23,6 +25,7 @@ READ = {KERNEL: ("traffic classes", "devices"), LIBVIRT: ("libvirt", "interfaces
 FAILED = "__qos_audit_failed"  # what each role said that failed, by its name
 ROLES = {"host_qos": KERNEL, "network_qos": LIBVIRT, "vm_qos": LIBVIRT}  # and what it takes to apply it
 DECLARED = {"host_qos": "host_qos_devices", "network_qos": "network_qos_networks", "vm_qos": "vm_qos_policies"}
+NAMED = {"host_qos": "device", "network_qos": "name"}  # and what an element of it is known by
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Answers:
     devices: list[dict[str, Any]] = field(default_factory=list)
     libvirt: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    declared: Mapping[str, list[Any]] = field(default_factory=dict)
+    declared: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     trouble: list[Finding] = field(default_factory=list)
 
     @property
@@ -41,12 +44,18 @@ class Answers:
         """Whether all of it could be read."""
         return not any(each.kind in ("unreachable", "unreadable") for each in self.trouble)
 
+    def named(self, role: str) -> set[str] | None:
+        """Return the devices or networks that the inventory names; None where nobody can read which."""
+        elements = self.declared.get(role)
+        # As the role itself reads them: a number is a name, too.
+        return None if elements is None else {str(each.get(NAMED[role])) for each in elements}
+
 
 def read(name: str, variables: Mapping[str, Any]) -> Answers:
     """Return what is known of a host by its variables, those that the audit registered among them."""
     results = {key: _result(variables, key) for key in (*READ, *(f"{role}_result" for role in ROLES))}
     lost = [each for each in results.values() if each.get("unreachable")]
-    declared = {role: _declared(variables, variable) for role, variable in DECLARED.items()}
+    declared, wrong = _declared(variables)
     answers = Answers(
         name,
         results[KERNEL].get("devices") or [],
@@ -61,11 +70,15 @@ def read(name: str, variables: Mapping[str, Any]) -> Answers:
     told: set[str] = set()
     for key, text in unread.items():
         # Without libvirt there is nothing to miss on a host for which nothing of libvirt is declared.
-        needed = key == KERNEL or declared["vm_qos"] or declared["network_qos"]
+        needed = key == KERNEL or any(declared.get(role, True) for role in ("vm_qos", "network_qos"))
         if text not in told:
             told.add(text)
             answers.trouble.append(Finding(name, "unreadable" if needed else "unknown", READ[key][0], line(text)))
-    answers.trouble.extend(_refused(answers, _result(variables, FAILED), unread))
+    unreadable = (Finding(name, "refused", DECLARED[role], text, {"role": role}) for role, text in wrong.items())
+    for each in (*_refused(answers, variables, unread), *unreadable):
+        # Two roles read the profiles; and most of what cannot be read here, the roles have refused.
+        if (each.what, each.message) not in {(other.what, other.message) for other in answers.trouble}:
+            answers.trouble.append(each)
     return answers
 
 
@@ -79,24 +92,44 @@ def _result(variables: Mapping[str, Any], key: str) -> dict[str, Any]:
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def _declared(variables: Mapping[str, Any], key: str) -> list[Any]:
-    """Return a list of the inventory; what cannot be templated the roles have refused."""
-    try:
-        found = variables.get(key)
-    except AnsibleError:
-        return []
-    return list(found) if isinstance(found, (list, tuple)) else []
+def _declared(variables: Mapping[str, Any]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
+    """Return what the inventory declares by role, as far as it is a list, and what keeps the rest from being read."""
+    values, wrong = _options(variables, DECLARED.values())
+    lists = {role: values.get(name, []) for role, name in DECLARED.items() if name not in wrong}
+    declared = {
+        role: [each for each in value if isinstance(each, dict)]
+        for role, value in lists.items()
+        if isinstance(value, list)
+    }
+    return declared, {role: wrong[name] for role, name in DECLARED.items() if name in wrong}
 
 
-def _refused(answers: Answers, failed: Mapping[str, Any], unread: Mapping[str, str]) -> Iterator[Finding]:
+def _options(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return these variables, those that there are, and what is wrong with those that cannot be templated."""
+    values, wrong = {}, {}
+    for name in [name for name in names if name in variables]:
+        try:
+            values[name] = plain(variables[name])  # what is inside is templated here, too
+            if isinstance(values[name], Undefined):
+                str(values[name])  # raises what is missing
+        except (AnsibleError, TemplateError) as error:
+            values.pop(name, None)
+            wrong[name] = line(str(error))
+    return values, wrong
+
+
+def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str, str]) -> Iterator[Finding]:
     """Tell what was refused, but not what only failed as the host could not be read."""
-    for role, text in failed.items():
-        result = answers.roles[role]
+    for role, message in _result(variables, FAILED).items():
+        result, about, text = answers.roles[role], {"role": role}, line(str(message))
         if not result.get("failed"):  # before the module was run: the role itself refused
-            yield Finding(answers.name, "refused", DECLARED[role], line(str(text)), {"role": role})
+            _values, wrong = _options(variables, specification(role))
+            named = {name: reason for name, reason in wrong.items() if reason in text}
+            for what, told in (named or {DECLARED[role]: text}).items():
+                yield Finding(answers.name, "refused", what, told, about)
         elif ROLES[role] not in unread:
             items = [each for each in result.get("results") or [] if each.get("failed")]
             for each in items or [result]:
-                device = each.get("item")
-                about = {"role": role, **({"device": device} if device else {})}
-                yield Finding(answers.name, "refused", str(device or DECLARED[role]), line(said(each)), about)
+                device = str(each.get("item") or "")
+                more = {"device": device} if device else {}
+                yield Finding(answers.name, "refused", device or DECLARED[role], line(said(each)), {**about, **more})

@@ -16,7 +16,7 @@ from typing import Any
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_capacity import bridges, networks, uplinks
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_findings import findings
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import KINDS, SEVERITIES, Finding
-from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_read import Answers, read
+from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_read import Answers, line, read
 
 FORMAT = 1  # rises when something that a reader relies on becomes something else
 # What a NIC is counted as, the worst that is true of it.
@@ -25,10 +25,9 @@ STATES = ("unenforced", "drift", "differs", "undeclared", "in_order")
 
 def report(hostvars: Mapping[str, Any], hosts: Iterable[str], made: str) -> dict[str, Any]:
     """Return the report on these hosts."""
-    answers = [read(name, hostvars[name]) for name in hosts]
-    found = {each.name: findings(each) for each in answers}
-    rows = [_host(each, found[each.name]) for each in answers]
-    everything = [finding for each in answers for finding in found[each.name]]
+    audited = [_audited(name, hostvars) for name in hosts]
+    rows = [row for row, _found in audited]
+    everything = [finding for _row, found in audited for finding in found]
     return {
         "format": FORMAT,
         "made": made,
@@ -51,6 +50,18 @@ def report(hostvars: Mapping[str, Any], hosts: Iterable[str], made: str) -> dict
         "hosts": rows,
         "findings": [each.data() for each in everything],
     }
+
+
+def _audited(name: str, hostvars: Mapping[str, Any]) -> tuple[dict[str, Any], list[Finding]]:
+    """Return the row of a host, and what was found on it."""
+    try:
+        answers = read(name, hostvars[name])
+        found = findings(answers)
+        return _host(answers, found), found
+    except Exception as error:  # whatever it is, it must not keep the other hosts out of the report
+        message = f"what its tasks answered is not understood: {type(error).__name__}: {error}"
+        odd = Answers(name, trouble=[Finding(name, "unreadable", "answers", line(message))])
+        return _host(odd, odd.trouble), odd.trouble
 
 
 def _severities(found: Sequence[Finding]) -> dict[str, int]:

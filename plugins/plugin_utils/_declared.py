@@ -40,7 +40,7 @@ UNFIT = {
 
 def problems_of(declared: Mapping[str, Any]) -> list[str]:
     """Return all that is wrong with the variables of a host, a sentence each."""
-    declared = _plain(declared)
+    declared = plain(declared)
     profiles = declared.get("qos_profiles")
     about_profiles = Resolver(profiles, floors=True)
     about_profiles.check_profiles()
@@ -61,20 +61,21 @@ def misspelt(names: Iterable[str], declared: Iterable[str]) -> dict[str, str]:
 
     One whose like is ``declared`` as well is a variable of somebody's own.
     """
-    known = [name for role in ALL_ROLES for name in _specification(role)]
+    known = [name for role in ALL_ROLES for name in specification(role)]
     near = {name: get_close_matches(name, known, 1, 0.85) for name in names if name not in known}
     return {name: found[0] for name, found in sorted(near.items()) if found and found[0] not in declared}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return the same in Python's own containers: Ansible's look for templates again with every copy."""
     if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 @cache
-def _specification(role: str) -> dict[str, Any]:
+def specification(role: str) -> dict[str, Any]:
+    """Return the rules for the options of a role, by their names."""
     text = (ROLES / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
     options: dict[str, Any] = yaml.safe_load(text)["argument_specs"]["main"]["options"]
     return options
@@ -83,7 +84,7 @@ def _specification(role: str) -> dict[str, Any]:
 def _plain_options(role: str, declared: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the options of a role that are no profiles, networks and so on."""
     problems = Problems()
-    for name, rule in _specification(role).items():
+    for name, rule in specification(role).items():
         if name not in declared or rule["type"] == "dict" or "options" in rule:
             continue
         value = declared[name]
@@ -116,7 +117,7 @@ def _read(role: str, name: str, value: Any) -> tuple[list[dict[str, Any]], list[
     variable = f"{role}_{name}"
     if not isinstance(value, (list, tuple)):
         return [], [f"{variable} {value!r}: this is not a list; write a list, be it of one element."]
-    validator = ArgumentSpecValidator({variable: _specification(role)[variable]})
+    validator = ArgumentSpecValidator({variable: specification(role)[variable]})
     elements: list[dict[str, Any]] = []
     wrong: list[str] = []
     for index, element in enumerate(value):

@@ -192,6 +192,40 @@ def test_each_host_by_itself(run: Run, tmp_path: Path) -> None:
     assert before == {path: path.read_bytes() for path in tmp_path.glob("*.xml")}
 
 
+def test_what_cannot_be_read_of_a_host_keeps_no_other_out(run: Run, tmp_path: Path) -> None:
+    good = host(tmp_path, nic("01", FLOOR))
+    classes = [{"default": True, "share": 1}]
+    audit = run(
+        uplink={**good, "host_qos_devices": [{"device": "{{ bond }}", "classes": classes}]},
+        network={**good, "network_qos_networks": [{"name": "{{ netname }}", "inbound": {"average": "8mbit"}}]},
+        policies={**good, "vm_qos_policies": "{{ nope }}"},
+        profiles={**good, "qos_profiles": "{{ nope }}"},
+        device={**good, "host_qos_devices": [{"device": ["x"], "classes": classes}]},
+        uri={**good, "vm_qos_uri": "{{ nowhere }}"},
+        good=good,
+        always={"qos_audit_fail_on": []},
+    )
+    assert audit.status == 0, audit.printed
+    refused = {
+        each["host"]: (each["object"], each["message"])
+        for each in audit.report["findings"]
+        if each["kind"] == "refused"
+    }
+    assert refused.pop("device")[0] == "['x']"
+    assert refused == {
+        "uplink": ("host_qos_devices", "'bond' is undefined"),
+        "network": ("network_qos_networks", "'netname' is undefined"),
+        "policies": ("vm_qos_policies", "'nope' is undefined"),
+        "profiles": ("qos_profiles", "'nope' is undefined"),
+        "uri": ("vm_qos_uri", "'nowhere' is undefined"),
+    }
+    # Whether the network is declared nobody can tell, so that it is not said to be undeclared.
+    assert audit.found("network") == {"refused": ["network_qos_networks"], "unknown": ["NICs"]}
+    assert audit.found("uri").keys() == {"unreadable", "refused"}
+    assert audit.found("good") == {"unknown": ["NICs"]}
+    assert re.findall(r"^(\w+) .*failed=1", audit.printed, re.MULTILINE) == []
+
+
 def test_nics_that_nobody_declared(run: Run, tmp_path: Path) -> None:
     good = host(tmp_path, nic("01", FLOOR), nic("05", "", "bridge", "<source bridge='br0'/>"))
     audit = run("--check", one={**good, "network_qos_networks": []})

@@ -328,6 +328,26 @@ def test_lists_of_the_inventory_that_are_none() -> None:
     assert found({"vm_qos_policies": "gold", "host_qos_devices": None, "network_qos_networks": [1, "x"]}) == []
 
 
+def test_names_are_read_as_the_roles_read_them() -> None:
+    parts = [uplink(node("a", rt="1mbit")), libvirt(networks=(network(name="100", config=slow("8mbit")),))]
+    number = {"network_qos_networks": [{"name": 100}], "host_qos_devices": [{"device": ["x"]}, {"device": "bond0"}]}
+    assert found(*parts, number) == []
+    # Where it is no list, nobody knows what is declared.
+    whole = audited(*parts, {"network_qos_networks": {"name": "prod"}, "host_qos_devices": None})
+    assert (whole["findings"], whole["hosts"][0]["uplinks"][0]["declared"]) == ([], None)
+
+
+def test_a_host_that_is_not_understood_keeps_no_other_out() -> None:
+    odd = {"__qos_audit_kernel": {"devices": [{"device": "bond0"}]}}
+    good = {"__qos_audit_kernel": {"devices": []}, **libvirt(nic(1, undeclared=["live"]))}
+    whole = report({"odd": odd, "good": good}, ["odd", "good"], MADE)
+    (first, *others) = whole["findings"]
+    assert (first["host"], first["kind"], first["object"]) == ("odd", "unreadable", "answers")
+    assert first["message"] == "what its tasks answered is not understood: KeyError: 'managed'"
+    assert {each["host"] for each in others} == {"good"}
+    assert [row["looked_at"] for row in whole["hosts"]] == [False, True]
+
+
 def test_the_report_is_complete() -> None:
     whole = report({"one": {}, "two": {**libvirt(nic(1, undeclared=["live"])), **uplink()}}, ["two", "one"], MADE)
     assert (whole["format"], whole["made"]) == (1, MADE)
