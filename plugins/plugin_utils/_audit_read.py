@@ -17,12 +17,13 @@ from ansible.errors import AnsibleError
 from jinja2 import TemplateError, Undefined
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import Finding
-from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import plain, specification
+from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import plain, problems_of, specification
 from ansible_collections.virtnet.qos.plugins.plugin_utils._outcome import said
 
 KERNEL, LIBVIRT = "__qos_audit_kernel", "__qos_audit_libvirt"
 READ = {KERNEL: ("traffic classes", "devices"), LIBVIRT: ("libvirt", "interfaces")}  # and what is in an answer
 FAILED = "__qos_audit_failed"  # what each role said that failed, by its name
+UNTYPED = "Validation of arguments failed"  # what Ansible says before a role itself can say more
 ROLES = {"host_qos": KERNEL, "network_qos": LIBVIRT, "vm_qos": LIBVIRT}  # and what it takes to apply it
 DECLARED = {"host_qos": "host_qos_devices", "network_qos": "network_qos_networks", "vm_qos": "vm_qos_policies"}
 NAMED = {"host_qos": "device", "network_qos": "name"}  # and what an element of it is known by
@@ -123,9 +124,10 @@ def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str
     for role, message in _result(variables, FAILED).items():
         result, about, text = answers.roles[role], {"role": role}, line(str(message))
         if not result.get("failed"):  # before the module was run: the role itself refused
-            _values, wrong = _options(variables, specification(role))
+            values, wrong = _options(variables, specification(role))
+            sentences = problems_of(values) if UNTYPED in text else []
             named = {name: reason for name, reason in wrong.items() if reason in text}
-            for what, told in (named or {DECLARED[role]: text}).items():
+            for what, told in (named or {DECLARED[role]: " ".join(sentences) or text}).items():
                 yield Finding(answers.name, "refused", what, told, about)
         elif ROLES[role] not in unread:
             items = [each for each in result.get("results") or [] if each.get("failed")]

@@ -337,6 +337,18 @@ def test_names_are_read_as_the_roles_read_them() -> None:
     assert (whole["findings"], whole["hosts"][0]["uplinks"][0]["declared"]) == ([], None)
 
 
+def test_what_ansible_refuses_before_the_role_can_is_said_as_site_says_it() -> None:
+    early = {
+        "__qos_audit_failed": {"vm_qos": "Validation of arguments failed:\nargument 'x' is of type <class 'dict'>"}
+    }
+    told = "this is not a list; write a list, be it of one element."
+    assert found(early, {"vm_qos_policies": {"x": 1}}) == [
+        ("refused", "vm_qos_policies", f"vm_qos_policies {{'x': 1}}: {told}")
+    ]
+    # What the check knows nothing of stays as Ansible says it.
+    assert found(early)[0][2] == "Validation of arguments failed: argument 'x' is of type <class 'dict'>"
+
+
 def test_a_host_that_is_not_understood_keeps_no_other_out() -> None:
     odd = {"__qos_audit_kernel": {"devices": [{"device": "bond0"}]}}
     good = {"__qos_audit_kernel": {"devices": []}, **libvirt(nic(1, undeclared=["live"]))}
