@@ -23,6 +23,11 @@ from ansible_collections.virtnet.qos.plugins.plugin_utils._outcome import said
 KERNEL, LIBVIRT = "__qos_audit_kernel", "__qos_audit_libvirt"
 READ = {KERNEL: ("traffic classes", "devices"), LIBVIRT: ("libvirt", "interfaces")}  # and what is in an answer
 FAILED = "__qos_audit_failed"  # what each role said that failed, by its name
+# What is looked at of a result; with all of it would come what ansible-core deprecates, each with a warning.
+ANSWERED = (
+    *("unreachable", "failed", "msg", "rc", "module_stdout", "module_stderr", "_ansible_parsed"),
+    *("results", "devices", "interfaces", "networks", "considered", "summary"),
+)
 UNTYPED = "Validation of arguments failed"  # what Ansible says before a role itself can say more
 ROLES = {"host_qos": KERNEL, "network_qos": LIBVIRT, "vm_qos": LIBVIRT}  # and what it takes to apply it
 DECLARED = {"host_qos": "host_qos_devices", "network_qos": "network_qos_networks", "vm_qos": "vm_qos_policies"}
@@ -54,7 +59,7 @@ class Answers:
 
 def read(name: str, variables: Mapping[str, Any]) -> Answers:
     """Return what is known of a host by its variables, those that the audit registered among them."""
-    results = {key: _result(variables, key) for key in (*READ, *(f"{role}_result" for role in ROLES))}
+    results = {key: _mapping(variables, key, ANSWERED) for key in (*READ, *(f"{role}_result" for role in ROLES))}
     lost = [each for each in results.values() if each.get("unreachable")]
     declared, wrong = _declared(variables)
     answers = Answers(
@@ -88,9 +93,10 @@ def line(text: str) -> str:
     return " ".join(text.removeprefix("Task failed: ").split())
 
 
-def _result(variables: Mapping[str, Any], key: str) -> dict[str, Any]:
-    found = variables.get(key)
-    return dict(found) if isinstance(found, Mapping) else {}
+def _mapping(variables: Mapping[str, Any], name: str, keys: Iterable[str]) -> dict[str, Any]:
+    """Return what a variable has of these keys."""
+    found = variables.get(name)
+    return {key: found[key] for key in keys if key in found} if isinstance(found, Mapping) else {}
 
 
 def _declared(variables: Mapping[str, Any]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
@@ -121,7 +127,7 @@ def _options(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[s
 
 def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str, str]) -> Iterator[Finding]:
     """Tell what was refused, but not what only failed as the host could not be read."""
-    for role, message in _result(variables, FAILED).items():
+    for role, message in _mapping(variables, FAILED, ROLES).items():
         result, about, text = answers.roles[role], {"role": role}, line(str(message))
         if not result.get("failed"):  # before the module was run: the role itself refused
             values, wrong = _options(variables, specification(role))

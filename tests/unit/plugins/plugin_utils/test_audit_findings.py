@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_capacity import bits, text
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import ERRORS, KINDS, SEVERITIES
+from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_read import read
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_report import STATES, report
 from ansible_collections.virtnet.qos.tests.controller.role import ROOT
 
@@ -326,6 +327,12 @@ def test_hosts_that_could_not_be_looked_at(parts: list[dict[str, Any]], expected
 
 def test_lists_of_the_inventory_that_are_none() -> None:
     assert found({"vm_qos_policies": "gold", "host_qos_devices": None, "network_qos_networks": [1, "x"]}) == []
+
+
+def test_nothing_else_of_a_result_is_looked_at() -> None:
+    """Each key that is deprecated warns when it is read."""
+    skipped = {"skipped": True, "skipped_reason": "No items in the list", "results": []}
+    assert read("one", {"host_qos_result": skipped}).roles["host_qos"] == {"results": []}
 
 
 def test_names_are_read_as_the_roles_read_them() -> None:
