@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
+
 from ansible_collections.virtnet.qos.plugins.module_utils._units import RATE, Scale
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import Finding
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_read import Answers
@@ -126,7 +128,11 @@ def _promised(answers: Answers, key: str) -> dict[str, dict[str, Any]]:
 def overcommitted(answers: Answers) -> Iterator[Finding]:
     """Tell the uplinks, classes and networks that cannot give what is guaranteed, or promised."""
     # Somebody who allows it in the inventory knows of it.
-    allowed = [str(each.get("device")) for each in answers.declared.get("host_qos", []) if each.get("allow_overcommit")]
+    allowed = [
+        str(each.get("device"))
+        for each in answers.declared.get("host_qos", [])
+        if boolean(each.get("allow_overcommit"), strict=False)
+    ]
     for device in answers.devices:
         if device["managed"]:
             kind = "oversubscribed" if device["device"] in allowed else "overcommitted"
