@@ -67,9 +67,14 @@ def _tiles(report: Mapping[str, Any]) -> Markup:
     totals = report["totals"]
     nics, hosts = totals["nics"], totals["hosts"]
     part = f"{100 * nics['in_order'] // nics['total']} %" if nics["total"] else "\u2013"
+    unknown = f", {nics['not_compared']} not compared" if nics["not_compared"] else ""
     tiles = [
         (f"{totals['looked_at']} of {hosts}", "hosts looked at", "ok" if totals["looked_at"] == hosts else "error"),
-        (part, f"of {counted(nics['total'], 'NIC')} in order", "ok" if nics["in_order"] == nics["total"] else ""),
+        (
+            part,
+            f"of {counted(nics['total'], 'NIC')} in order{unknown}",
+            "ok" if nics["in_order"] == nics["total"] else "",
+        ),
         (nics["limited"], "NICs with a limit", ""),
         (totals["errors"], "errors", "error" if totals["errors"] else "ok"),
         (totals["warnings"], "warnings", "warning" if totals["warnings"] else "ok"),

@@ -42,8 +42,15 @@ class Answers:
     devices: list[dict[str, Any]] = field(default_factory=list)
     libvirt: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)  # what roles said
     declared: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     trouble: list[Finding] = field(default_factory=list)
+
+    @property
+    def compared(self) -> bool:
+        """Whether its NICs were compared with what is declared."""
+        nics = self.roles.get("vm_qos", {})
+        return "vm_qos" not in self.failed and not (nics.get("failed") or nics.get("unreachable"))
 
     @property
     def looked_at(self) -> bool:
@@ -67,6 +74,7 @@ def read(name: str, variables: Mapping[str, Any]) -> Answers:
         results[KERNEL].get("devices") or [],
         results[LIBVIRT] if "interfaces" in results[LIBVIRT] else {},
         {role: results[f"{role}_result"] for role in ROLES},
+        _mapping(variables, FAILED, ROLES),
         declared,
     )
     if lost:
@@ -127,7 +135,7 @@ def _options(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[s
 
 def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str, str]) -> Iterator[Finding]:
     """Tell what was refused, but not what only failed as the host could not be read."""
-    for role, message in _mapping(variables, FAILED, ROLES).items():
+    for role, message in answers.failed.items():
         result, about, text = answers.roles[role], {"role": role}, line(str(message))
         if not result.get("failed"):  # before the module was run: the role itself refused
             values, wrong = _options(variables, specification(role))

@@ -20,7 +20,7 @@ from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_read import Ans
 
 FORMAT = 1  # rises when something that a reader relies on becomes something else
 # What a NIC is counted as, the worst that is true of it.
-STATES = ("unenforced", "drift", "differs", "undeclared", "in_order")
+STATES = ("unenforced", "drift", "differs", "undeclared", "not_compared", "in_order")
 
 
 def report(hostvars: Mapping[str, Any], hosts: Iterable[str], made: str) -> dict[str, Any]:
@@ -90,11 +90,12 @@ def _nics(answers: Answers, found: Sequence[Finding]) -> dict[str, int]:
             nic = (each.about["domain"], each.about["mac"])
             worst[nic] = min(each.kind, worst.get(nic, "in_order"), key=STATES.index)
     count, total = Counter(worst.values()), answers.libvirt.get("considered", 0)
+    # Of a NIC that was not compared nobody knows that it is in order.
+    count["in_order" if answers.compared else "not_compared"] = max(total - len(worst), 0)
     summary = answers.libvirt.get("summary", {})
     return {
         "total": total,
         "running": summary.get("running", 0),
         "limited": summary.get("limited", 0),
-        **{state: count[state] for state in STATES[:-1]},
-        "in_order": max(total - len(worst), 0),
+        **{state: count[state] for state in STATES},
     }

@@ -25,6 +25,7 @@ PAGE, SQUARE = 1104, 24
 # States of NICs as they are stacked, with what people call them.
 STATES = {
     "in_order": "in order",
+    "not_compared": "not compared",
     "undeclared": "not declared",
     "differs": "running and persistent differ",
     "drift": "not as declared",

@@ -14,8 +14,19 @@ from typing import Any
 
 LISTED = 20  # hosts that are in order
 SHOWN = 10  # findings of one kind on a host
-COLUMNS = ("host", "NICs", "in order", "not declared", "differ", "drift", "not enforced", "errors", "warnings")
-NIC_KEYS = ("total", "in_order", "undeclared", "differs", "drift", "unenforced")
+COLUMNS = (
+    "host",
+    "NICs",
+    "in order",
+    "not compared",
+    "not declared",
+    "differ",
+    "drift",
+    "not enforced",
+    "errors",
+    "warnings",
+)
+NIC_KEYS = ("total", "in_order", "not_compared", "undeclared", "differs", "drift", "unenforced")
 
 
 def lines(report: Mapping[str, Any]) -> list[str]:

@@ -180,6 +180,9 @@ def test_each_host_by_itself(run: Run, tmp_path: Path) -> None:
     assert "/nonexistent" in bare["message"]
     assert "install Python or correct ansible_python_interpreter." in bare["remedy"]
     assert audit.found("good") == {"unknown": ["NICs"]}
+    nics = {row["name"]: row["nics"] for row in audit.report["hosts"]}
+    assert (nics["typo"]["in_order"], nics["typo"]["not_compared"]) == (0, 1)
+    assert (nics["good"]["in_order"], nics["good"]["not_compared"]) == (1, 0)
     messages = {each["host"]: each["message"] for each in audit.report["findings"] if each["kind"] == "refused"}
     assert messages["typo"].startswith("vm_qos_policies[0].profile 'slwo': qos_profiles has slow; ")
     assert "Connection refused" in next(each for each in audit.report["findings"] if each["host"] == "gone")["message"]

@@ -154,6 +154,19 @@ def test_no_hosts_at_all(form: str) -> None:
         assert "There were no hosts to look at" in audit_render(empty, form)
 
 
+def test_nics_that_were_not_compared_are_never_green() -> None:
+    parts = {"__qos_audit_failed": {"vm_qos": "no such profile"}, "__qos_audit_kernel": {"devices": []}}
+    read = {"considered": 20, "interfaces": [], "networks": [], "summary": {}}
+    whole = audit_report({"one": {**parts, "__qos_audit_libvirt": read}}, ["one"], "now")
+    text = audit_render(whole, "html")
+    assert '<div class="tile "><b>0 %</b><span>of 20 NICs in order, 20 not compared</span></div>' in text
+    assert "20 in order" not in text
+    assert "one: 20 not compared" in text
+    (columns, row) = audit_render(whole, "text").splitlines()[2:4]
+    cell = dict(zip(re.split("  +", columns), re.split("  +", row)))
+    assert (cell["in order"], cell["not compared"]) == ("0", "20")
+
+
 def test_json_is_the_report() -> None:
     whole = fleet(3)
     assert json.loads(audit_render(whole, "json")) == whole
