@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_kinds import KINDS
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_markup import Child, Markup, tag
+from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_svg import STATES
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_text import counted
 
 DASH = "\u2013"
@@ -70,7 +71,12 @@ def _findings(found: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
 
 
 def _facts(host: Mapping[str, Any]) -> Iterator[Markup]:
-    """Give what uplinks, networks and bridges have."""
+    """Give what NICs, uplinks, networks and bridges have."""
+    if host["nics"]["total"]:
+        yield tag("h3", "NICs")
+        columns = ("#all", "#running", "#with a limit", *(f"#{words}" for words in STATES.values()))
+        numbers = [host["nics"][key] for key in ("total", "running", "limited", *STATES)]
+        yield table("NICs by their state", columns, [_cells(numbers, 0, 0)])
     if host["uplinks"]:
         rows = [
             _cells((uplink["device"], *_class(each)), 2) for uplink in host["uplinks"] for each in uplink["classes"]

@@ -64,6 +64,7 @@ td.m{overflow-wrap:anywhere}
 .plot .muted{fill:var(--soft)}
 .plot .wrong{fill:var(--err);font-weight:600}
 .plot .inside,.plot .sign{fill:var(--on);font-size:11px;font-weight:600}
+.plot .in-s-not_compared,.plot .in-s-undeclared{fill:var(--ink)}
 .plot .track{fill:var(--track)}
 .plot .unknown{fill:none;stroke:var(--line);stroke-dasharray:4 3}
 .plot .limit{stroke:var(--ink);stroke-width:2}
@@ -72,18 +73,22 @@ td.m{overflow-wrap:anywhere}
 .g1{fill:var(--g1)}
 .g2{fill:var(--g2)}
 .over{fill:var(--err)}
-.s-in_order,.h-ok{fill:var(--ok);background:var(--ok)}
-.s-undeclared{fill:var(--undeclared);background:var(--undeclared)}
-.s-differs{fill:var(--differs);background:var(--differs)}
-.s-drift{fill:var(--drift);background:var(--drift)}
-.s-unenforced,.h-error{fill:var(--err);background:var(--err)}
-.h-warning{fill:var(--drift);background:var(--drift)}
-.h-lost{fill:var(--soft);background:var(--soft)}
-.d-inbound{fill:var(--in);background:var(--in)}
-.d-outbound{fill:var(--out);background:var(--out)}
+.s-in_order,.h-ok{fill:var(--ok)}
+.s-not_compared{fill:var(--card);stroke:var(--soft);stroke-dasharray:3 2}
+.s-undeclared{fill:var(--track);stroke:var(--undeclared);stroke-width:1.5}
+.s-differs{fill:var(--differs)}
+.s-drift{fill:var(--drift)}
+.s-unenforced,.h-error{fill:var(--err)}
+.over-s-differs{stroke:var(--card);stroke-width:14;stroke-dasharray:3 3;stroke-dashoffset:4}
+.over-s-drift{stroke:var(--card);stroke-width:4}
+.over-s-unenforced{stroke:var(--card);stroke-width:6;stroke-dasharray:4 3;stroke-dashoffset:-2}
+.h-warning{fill:var(--drift)}
+.h-lost{fill:var(--soft)}
+.d-inbound{fill:var(--in)}
+.d-outbound{fill:var(--out)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:4px 18px;margin:6px 0 0;padding:0;font-size:13px;
   color:var(--soft)}
-.key{display:inline-block;width:11px;height:11px;border-radius:3px;margin-right:7px}
+.key{width:16px;height:14px;margin-right:6px;vertical-align:-2px;overflow:visible}
 details{margin:0 0 8px}
 summary{padding:11px 18px;cursor:pointer;display:flex;flex-wrap:wrap;gap:6px 12px;align-items:center}
 summary::before{content:"\\25B8";color:var(--soft);width:12px}

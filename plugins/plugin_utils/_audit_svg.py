@@ -40,6 +40,7 @@ BUCKETS = {
     "> 10 gbit": None,
 }
 UNLIMITED = "unlimited"
+Box = tuple[float, float, float, float]  # where something is, how wide and how high
 
 
 def shortened(name: str, length: int = NAME) -> str:
@@ -61,20 +62,42 @@ def _text(x: float, y: float, text: str, class_: str = "", anchor: str | None = 
     return tag("text", text, x=x, y=y, class_=class_ or None, text_anchor=anchor)
 
 
-def _rect(box: tuple[float, float, float, float], class_: str, title: str | None = None) -> Markup:
-    """Return a rectangle: where it is, how wide and how high."""
+def _rect(box: Box, class_: str, title: str | None = None) -> Markup:
+    """Return a rectangle."""
     x, y, width, height = box
     said = tag("title", title) if title else None
     return tag("rect", said, x=x, y=y, width=max(width, 0), height=height, class_=class_, rx=2)
 
 
 def legend(entries: Mapping[str, str]) -> Markup:
-    """Return what colours mean: words by class."""
+    """Return what colours and patterns mean: words by class."""
+    box = f"0 0 {BAR + 2} {BAR}"
     return tag(
         "ul",
-        [tag("li", tag("span", class_=f"key {name}", aria_hidden="true"), words) for name, words in entries.items()],
+        [
+            tag(
+                "li",
+                tag("svg", _patterned((1, 0, BAR, BAR), name), viewBox=box, class_="key", aria_hidden="true"),
+                words,
+            )
+            for name, words in entries.items()
+        ],
         class_="legend",
     )
+
+
+def _patterned(box: Box, class_: str, title: str | None = None, number: str = "") -> list[Markup]:
+    """Return a rectangle with a number in it, and over the rest of it a line that its class dashes.
+
+    A pattern of SVG's own would be a link, and colours alone are the same to some people, and in a grey print.
+    """
+    x, y, width, height = box
+    end, middle = x + max(width, 0), x + width / 2
+    half = (7 * len(number) + 5) / 2
+    spans = [(x, middle - half), (middle + half, end)] if number else [(x, end)]
+    lines = [tag("line", x1=a, x2=b, y1=y + height / 2, y2=y + height / 2, class_=f"over-{class_}") for a, b in spans]
+    inside = [_text(middle, y + 11, number, f"inside in-{class_}", "middle")] if number else []
+    return [_rect(box, class_, title), *lines, *inside]
 
 
 def fleet(rows: Sequence[tuple[str, str, str, str]]) -> Markup:
@@ -105,10 +128,9 @@ def nic_states(hosts: Sequence[Mapping[str, Any]]) -> Markup:
         nics = host["nics"]
         for state, words in STATES.items():
             if nics[state]:
-                width = nics[state] * scale
-                drawn.append(_rect((x, y + 6, width - 1, BAR), f"s-{state}", f"{host['name']}: {nics[state]} {words}"))
-                if width >= 8 + 7 * len(str(nics[state])):
-                    drawn.append(_text(x + width / 2 - 0.5, y + 17, str(nics[state]), "inside", "middle"))
+                width, said = nics[state] * scale, f"{host['name']}: {nics[state]} {words}"
+                number = str(nics[state]) if nics[state] * scale >= 12 + 7 * len(str(nics[state])) else ""
+                drawn += _patterned((x, y + 6, width - 1, BAR), f"s-{state}", said, number)
                 x += width
         total = "not looked at" if not host["looked_at"] else f"{nics['total']} NIC{'' if nics['total'] == 1 else 's'}"
         drawn.append(_text(x + 8, y + 17, total, "muted"))

@@ -19,7 +19,15 @@ from ansible_collections.virtnet.qos.plugins.filter.audit_render import audit_re
 from ansible_collections.virtnet.qos.plugins.filter.audit_report import audit_report
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_html import PLOTTED
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_markup import join, tag
-from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_svg import UNLIMITED, Share, buckets, shares, shortened
+from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_style import STYLE
+from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_svg import (
+    STATES,
+    UNLIMITED,
+    Share,
+    buckets,
+    shares,
+    shortened,
+)
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_text import LISTED, SHOWN
 
 SEALED = {"meta"}  # elements without an end
@@ -165,6 +173,23 @@ def test_nics_that_were_not_compared_are_never_green() -> None:
     (columns, row) = audit_render(whole, "text").splitlines()[2:4]
     cell = dict(zip(re.split("  +", columns), re.split("  +", row)))
     assert (cell["in order"], cell["not compared"]) == ("0", "20")
+
+
+def test_states_of_nics_are_told_without_colours() -> None:
+    looks = set()
+    for state in STATES:
+        rules = re.findall(rf"^\.(?:over-)?s-{state}\b.*{{(.*)}}", STYLE, re.MULTILINE)
+        said = [part for rule in rules for part in rule.split(";")]
+        looks.add(tuple(part for part in said if part.startswith(("stroke-width:", "stroke-dasharray:"))))
+    assert len(looks) == len(STATES)
+    whole = fleet(4)
+    text = audit_render(whole, "html")
+    drawn = re.findall(r'<line [^>]*class="over-s-undeclared">', text.partition("Average rates")[0])
+    assert len(drawn) == 1 + 2  # in the legend, and on both sides of the number
+    # And in numbers, host by host.
+    (row,) = (host for host in whole["hosts"] if host["nics"]["undeclared"])
+    numbers = "".join(f'<td class="n">{row["nics"][key]}</td>' for key in ("total", "running", "limited", *STATES))
+    assert numbers in text.partition("Host by host")[2]
 
 
 def test_json_is_the_report() -> None:
