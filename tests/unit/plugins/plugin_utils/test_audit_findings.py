@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -435,3 +436,18 @@ def test_the_page_on_the_audit_knows_all_kinds_and_keys() -> None:
     known = [whole, whole["totals"], whole["kinds"]["drift"], row, row["nics"], uplinks, *uplinks["classes"]]
     for keys in (*known, networks, bridges, whole["findings"][0]):
         assert [key for key in keys if f"`{key}`" not in page and f"`{key}[]`" not in page] == []
+
+
+def test_the_page_on_the_audit_knows_all_that_findings_are_about() -> None:
+    group = {"name": "web", "live": slow("8mbit"), "config": UNLIMITED, "drift": ["inbound"]}
+    action = {"op": "add", "object": "class", "id": "1389:64", "after": "ls 1mbit"}
+    whole = audited(
+        uplink(node("a", node("b", rt="2mbit"), ul="1mbit"), node("c", ul="1mbit")),
+        libvirt(nic(1, **WHY["unenforced"]), networks=(network(portgroups=[group]),), unknown=2),
+        {"host_qos_result": {"results": [{"item": "bond0", "actions": [action]}]}},
+        {"__qos_audit_failed": {"vm_qos": "no such profile"}},
+    )
+    page = (ROOT / "docs/audit.md").read_text(encoding="utf-8")
+    (rows,) = re.findall(r"^`about` has .*\n\n\| key \| what \|\n\|.*\n((?:\|.*\n)+)", page, re.MULTILINE)
+    named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", rows, re.MULTILINE)))
+    assert sorted(named) == sorted({key for each in whole["findings"] for key in each["about"]})
