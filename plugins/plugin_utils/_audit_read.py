@@ -137,9 +137,10 @@ def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str
     """Tell what was refused, but not what only failed as the host could not be read."""
     for role, message in answers.failed.items():
         result, about, text = answers.roles[role], {"role": role}, line(str(message))
-        if not result.get("failed"):  # before the module was run: the role itself refused
-            values, wrong = _options(variables, specification(role))
-            sentences = problems_of(values) if UNTYPED in text else []
+        values, wrong = _options(variables, specification(role))
+        # A role that refused something has said so itself, unless Ansible or the module was first.
+        sentences = problems_of(values) if UNTYPED in text or result.get("failed") else []
+        if sentences or not result.get("failed"):
             named = {name: reason for name, reason in wrong.items() if reason in text}
             for what, told in (named or {DECLARED[role]: " ".join(sentences) or text}).items():
                 yield Finding(answers.name, "refused", what, told, about)

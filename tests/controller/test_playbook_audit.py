@@ -206,6 +206,7 @@ def test_what_cannot_be_read_of_a_host_keeps_no_other_out(run: Run, tmp_path: Pa
         device={**good, "host_qos_devices": [{"device": ["x"], "classes": classes}]},
         uri={**good, "vm_qos_uri": "{{ nowhere }}"},
         kind={**good, "vm_qos_policies": {"x": 1}},
+        timeout={**good, "vm_qos_timeout": None},
         good=good,
         always={"qos_audit_fail_on": []},
     )
@@ -222,7 +223,11 @@ def test_what_cannot_be_read_of_a_host_keeps_no_other_out(run: Run, tmp_path: Pa
         "policies": ("vm_qos_policies", "'nope' is undefined"),
         "profiles": ("qos_profiles", "'nope' is undefined"),
         "uri": ("vm_qos_uri", "'nowhere' is undefined"),
-        # Ansible says which of its types it is not; the playbook site says this.
+        # Ansible says which of its types it is not; the playbook site says these.
+        "timeout": (
+            "vm_qos_policies",
+            "vm_qos_timeout: nothing is written there; write a value, or drop the line.",
+        ),
         "kind": (
             "vm_qos_policies",
             "vm_qos_policies {'x': 1}: this is not a list; write a list, be it of one element.",

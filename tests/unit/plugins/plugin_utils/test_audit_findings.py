@@ -260,7 +260,7 @@ def test_networks_that_guarantee_or_promise_too_much() -> None:
 LOST = {"unreachable": True, "msg": "Task failed: Failed to connect\nto the host"}
 NO_LIBVIRT = {"__qos_audit_libvirt": {"msg": "Connecting to qemu:///system failed."}}
 FAILED = {"failed": True, "msg": "Connecting to qemu:///system failed."}
-POLICIES = {"vm_qos_policies": [{"match": {"domain": "*"}}]}
+POLICIES = {"vm_qos_policies": [{"match": {"domain": "*"}, "inbound": {"average": "8mbit"}}]}
 
 
 @pytest.mark.parametrize(
