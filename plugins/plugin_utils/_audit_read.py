@@ -28,7 +28,9 @@ ANSWERED = (
     *("unreachable", "failed", "msg", "rc", "module_stdout", "module_stderr", "_ansible_parsed"),
     *("results", "devices", "interfaces", "networks", "considered", "summary"),
 )
-UNTYPED = "Validation of arguments failed"  # what Ansible says before a role itself can say more
+# What Ansible says of options before a role, or its module, can say more.
+UNTYPED = ("Validation of arguments failed", "argument '")
+UNDEFINED = ("is undefined", "has no attribute")
 ROLES = {"host_qos": KERNEL, "network_qos": LIBVIRT, "vm_qos": LIBVIRT}  # and what it takes to apply it
 DECLARED = {"host_qos": "host_qos_devices", "network_qos": "network_qos_networks", "vm_qos": "vm_qos_policies"}
 NAMED = {"host_qos": "device", "network_qos": "name"}  # and what an element of it is known by
@@ -84,7 +86,7 @@ def read(name: str, variables: Mapping[str, Any]) -> Answers:
     told: set[str] = set()
     for key, text in unread.items():
         # Without libvirt there is nothing to miss on a host for which nothing of libvirt is declared.
-        needed = key == KERNEL or any(declared.get(role, True) for role in ("vm_qos", "network_qos"))
+        needed = key == KERNEL or declared.get("network_qos", True) or _policed(variables)
         if text not in told:
             told.add(text)
             answers.trouble.append(Finding(name, "unreadable" if needed else "unknown", READ[key][0], line(text)))
@@ -108,15 +110,21 @@ def _mapping(variables: Mapping[str, Any], name: str, keys: Iterable[str]) -> di
 
 
 def _declared(variables: Mapping[str, Any]) -> tuple[dict[str, list[dict[str, Any]]], dict[str, str]]:
-    """Return what the inventory declares by role, as far as it is a list, and what keeps the rest from being read."""
-    values, wrong = _options(variables, DECLARED.values())
-    lists = {role: values.get(name, []) for role, name in DECLARED.items() if name not in wrong}
+    """Return the devices and networks of the inventory, as far as they are lists, and what is wrong with others."""
+    values, wrong = _options(variables, [DECLARED[role] for role in NAMED])
+    lists = {role: values.get(DECLARED[role], []) for role in NAMED if DECLARED[role] not in wrong}
     declared = {
         role: [each for each in value if isinstance(each, dict)]
         for role, value in lists.items()
         if isinstance(value, list)
     }
-    return declared, {role: wrong[name] for role, name in DECLARED.items() if name in wrong}
+    return declared, {role: wrong[DECLARED[role]] for role in NAMED if DECLARED[role] in wrong}
+
+
+def _policed(variables: Mapping[str, Any]) -> bool:
+    """Whether there are policies, or what nobody can read."""
+    values, wrong = _options(variables, [DECLARED["vm_qos"]])
+    return bool(wrong or values.get(DECLARED["vm_qos"]))
 
 
 def _options(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -133,13 +141,17 @@ def _options(variables: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[s
     return values, wrong
 
 
+def _has(text: str, words: Iterable[str]) -> bool:
+    return any(each in text for each in words)
+
+
 def _refused(answers: Answers, variables: Mapping[str, Any], unread: Mapping[str, str]) -> Iterator[Finding]:
     """Tell what was refused, but not what only failed as the host could not be read."""
     for role, message in answers.failed.items():
         result, about, text = answers.roles[role], {"role": role}, line(str(message))
-        values, wrong = _options(variables, specification(role))
-        # A role that refused something has said so itself, unless Ansible or the module was first.
-        sentences = problems_of(values) if UNTYPED in text or result.get("failed") else []
+        # All options of a role are much to read on a large fleet, and most roles have said it themselves.
+        values, wrong = _options(variables, specification(role) if _has(text, UNTYPED + UNDEFINED) else ())
+        sentences = problems_of(values) if _has(text, UNTYPED) else []
         if sentences or not result.get("failed"):
             named = {name: reason for name, reason in wrong.items() if reason in text}
             for what, told in (named or {DECLARED[role]: " ".join(sentences) or text}).items():
