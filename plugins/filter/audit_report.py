@@ -70,6 +70,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.unsafe_proxy import wrap_var
 
 from ansible_collections.virtnet.qos.plugins.plugin_utils._audit_report import report
 
@@ -78,7 +79,9 @@ def audit_report(hostvars: Any, hosts: Any, made: Any) -> dict[str, Any]:
     """Return the report."""
     if not isinstance(hostvars, Mapping) or not isinstance(hosts, Sequence) or isinstance(hosts, str):
         raise AnsibleFilterError("audit_report: it takes hostvars, and a list of names of hosts.")
-    return report(hostvars, hosts, str(made))
+    # What hosts and inventories say is no template; ansible-core 2.18 would take it for one.
+    said: dict[str, Any] = wrap_var(report(hostvars, hosts, str(made)))
+    return said
 
 
 class FilterModule:

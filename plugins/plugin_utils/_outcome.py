@@ -41,7 +41,8 @@ def may_have_begun(result: dict[str, Any]) -> bool:
 def said(result: dict[str, Any]) -> str:
     """Return what a failed result says, in one line."""
     texts = (str(result.get(key) or "").strip() for key in ("module_stderr", "module_stdout", "msg"))
-    text = next(filter(None, texts), "no answer").splitlines()[-1]
+    # What cannot be templated has its place in a file below the reason.
+    text = next(filter(None, texts), "no answer").partition("\n\nThe error appears to be in ")[0].splitlines()[-1]
     return f"{text}; exit status {result['rc']}" if is_no_answer(result) and "rc" in result else text
 
 

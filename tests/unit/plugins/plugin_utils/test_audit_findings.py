@@ -304,6 +304,17 @@ POLICIES = {"vm_qos_policies": [{"match": {"domain": "*"}, "inbound": {"average"
             ],
             [("refused", "bond9", "no device")],
         ),
+        # What could not be templated, with the place in a file as ansible-core 2.18 adds it.
+        (
+            [
+                {
+                    "__qos_audit_libvirt": {
+                        "msg": "'uri' is undefined\n\nThe error appears to be in 'x': line 1\n^ here\n"
+                    }
+                }
+            ],
+            [("unknown", "libvirt", "'uri' is undefined")],
+        ),
         # No Python: both modules end without an answer, with the same words.
         (
             [
