@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -229,18 +229,18 @@ def _command(hold: Hold, device: str, lock: str, index: int) -> list[str]:
     return ["/bin/sh", *map(str, words)]
 
 
+_SILENT = [
+    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+    *((os.POSIX_SPAWN_DUP2, 0, descriptor) for descriptor in (1, 2)),
+]
+
+
 def _start(hold: Hold, rollback: Rollback, run: Run) -> None:
-    """Start what waits: a timer, or where there is no systemd a process of its own."""
+    """Start what waits: a timer, or where there is no systemd a process that outlives this one."""
     command = _command(hold, rollback.device, str(rollback.lock), rollback.index)
     if not is_there():
-        subprocess.Popen(  # noqa: S603 - ours, and it has to outlive this process
-            [*command, str(rollback.seconds)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        words = [*command, str(rollback.seconds)]
+        os.posix_spawn(words[0], words, os.environ, file_actions=_SILENT, setsid=True)
         return
     inside = ["nsenter", f"--net={rollback.netns}"] if rollback.netns else []
     call(

@@ -28,6 +28,7 @@ export PATH={PATH} LC_ALL=C.UTF-8
 device=$1 batch=$2 hold=${3-} index=${5-$(cat "/sys/class/net/$1/ifindex")}
 lock=${4-/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock}
 umask 077 # nobody else holds the lock
+cd / # not to keep a file system busy
 trap : TERM INT HUP # whoever ends tc has what is below done all the same
 
 # Not tc's word alone: a batch that was cut short is a tree, too, but one that may drop everything.
