@@ -63,7 +63,7 @@ from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import missp
 def check_declared(declared: Mapping[str, Any], names: Sequence[str] = ()) -> list[str]:
     """Return all that is wrong, a sentence each, and warn of misspelt names."""
     for name, meant in misspelt(names, declared).items():
-        Display().warning(f"Nothing reads the variable {name}. If {meant} is meant, correct the name.")
+        Display().warning(f"No role of virtnet.qos reads the variable {name}. If {meant} is meant, correct the name.")
     return problems_of(declared)
 
 

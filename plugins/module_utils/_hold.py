@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import time
@@ -229,18 +228,12 @@ def _command(hold: Hold, device: str, lock: str, index: int) -> list[str]:
     return ["/bin/sh", *map(str, words)]
 
 
-_SILENT = [
-    (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
-    *((os.POSIX_SPAWN_DUP2, 0, descriptor) for descriptor in (1, 2)),
-]
-
-
 def _start(hold: Hold, rollback: Rollback, run: Run) -> None:
     """Start what waits: a timer, or where there is no systemd a process that outlives this one."""
     command = _command(hold, rollback.device, str(rollback.lock), rollback.index)
     if not is_there():
-        words = [*command, str(rollback.seconds)]
-        os.posix_spawn(words[0], words, os.environ, file_actions=_SILENT, setsid=True)
+        apart = 'setsid "$@" </dev/null >/dev/null 2>&1 &'  # no child of this process, nor of its session
+        call(run, "/bin/sh", "-c", apart, "sh", *command, str(rollback.seconds))
         return
     inside = ["nsenter", f"--net={rollback.netns}"] if rollback.netns else []
     call(

@@ -12,7 +12,7 @@ from __future__ import annotations
 # Not tc alone: a batch that fails half-way may leave a tree without its default class, which drops what it cannot
 # place. The kernel's own qdisc takes its place then: no limits rather than no traffic.
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-COMMANDS = ("sh", "tc", "flock")  # what it needs that not every host has
+COMMANDS = ("sh", "tc", "flock", "setsid")  # what it needs that not every host has
 PROGRAM = (
     f"""\
 #!/bin/sh
@@ -119,7 +119,7 @@ batch=$folder/$device.tc made=/run/virtnet-qos-made-$index
 umask 077 # nobody else holds the lock
 
 if [ "$1" = unit ]; then
-    recent=$(find "$made" -newer "$batch" 2>/dev/null)
+    recent=$(find "$made" -newer "$batch" -mmin -2 2>/dev/null) # a unit that was not started has left older ones
     rm -f "$made"
     [ -z "$recent" ] || exit 0
     sh "$folder/restore" "$device" "$batch"
@@ -128,12 +128,10 @@ if [ "$1" = unit ]; then
     exit "$status"
 fi
 systemctl --root=/ --quiet is-enabled "virtnet-qos@$name.service" || exit 0
-known=$(systemctl is-active "sys-subsystem-net-devices-$name.device")
-[ "$known" != active ] || [ -z "${SYNTH_UUID-}" ] || exit 0
+[ -z "${SYNTH_UUID-}" ] || ! systemctl --quiet is-active "sys-subsystem-net-devices-$name.device" || exit 0
 command exec 9<>"/run/virtnet-qos-$(stat -Lc %i /proc/self/ns/net)-$index.lock" && flock -n 9 || exit 0
 case $(tc qdisc show dev "$device" root) in "qdisc hfsc "*) exit 0 ;; esac
-sh "$folder/restore" "$device" "$batch" "" "" || exit
-[ "$known" = active ] || : >"$made" # there is a unit that will look for it
+sh "$folder/restore" "$device" "$batch" "" "" && : >"$made"
 """
 )
 RULE = """\

@@ -62,7 +62,7 @@ def misspelt(names: Iterable[str], declared: Iterable[str]) -> dict[str, str]:
     One whose like is ``declared`` as well is a variable of somebody's own.
     """
     known = [name for role in ALL_ROLES for name in specification(role)]
-    near = {name: get_close_matches(name, known, 1, 0.85) for name in names if name not in known}
+    near = {name: get_close_matches(name, known, 1, 0.9) for name in names if name not in known}
     return {name: found[0] for name, found in sorted(near.items()) if found and found[0] not in declared}
 
 

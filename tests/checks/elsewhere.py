@@ -6,11 +6,12 @@
 
 ``pythons`` runs ``ansible-test units`` with every Python that is here: modules and their utilities with those of
 managed hosts, the other plugins with those of controllers. ``cores`` runs ``ansible-test sanity`` of the other
-releases, and the tests of roles with them.
+releases, and the tests of roles and playbooks with them.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,8 @@ FOLDER = ROOT / ".cache/elsewhere"
 PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")  # from README, "Requirements", on
 # The releases beside that of this environment, and the first Python that each runs on
 CORES = {"2.18": "3.11", "2.20": "3.12", "2.21": "3.12"}
-# As in tests/requirements.txt; roles are run on this machine as on a managed host.
-ROLES_NEED = ("libvirt-python>=12.8.0,<13", "lxml>=6.1,<7", "pyroute2>=0.9.7,<0.10", "pytest>=8.4,<10")
+# Roles and playbooks are run on this machine as on a managed host.
+NEEDED = re.compile(r"^(?:libvirt-python|lxml|pyroute2|pytest)[<>=].*", re.MULTILINE)
 ANSIBLE_TEST = str(ROOT / "tests/checks/run_ansible_test.py")
 
 
@@ -61,19 +62,23 @@ def pythons() -> dict[str, int]:
 
 
 def cores() -> dict[str, int]:
-    """Return what became of ``ansible-test sanity`` and of the roles, by the release of ansible-core."""
+    """Return what became of ``ansible-test sanity``, roles and playbooks, by the release of ansible-core."""
     there = dict(interpreters())
+    needed = NEEDED.findall((ROOT / "tests/requirements.txt").read_text(encoding="utf-8"))
+    tests = [
+        str(path) for kind in ("role", "playbook") for path in sorted(ROOT.glob(f"tests/controller/test_{kind}*.py"))
+    ]
     outcomes = {}
     for core, version in CORES.items():
         if version not in there:
             print(f"skipped: there is no Python {version} here for ansible-core {core}")
             continue
-        python = environment(f"core{core}", there[version], f"ansible-core=={core}.*", *ROLES_NEED)
+        python = environment(f"core{core}", there[version], f"ansible-core=={core}.*", *needed)
         print(f"== ansible-core {core}", flush=True)
         sanity = [str(python), ANSIBLE_TEST, "sanity"]
         outcomes[f"ansible-core {core}"] = subprocess.run(sanity, check=False).returncode
-        roles = [str(python), "-m", "pytest", "-q", *map(str, sorted(ROOT.glob("tests/controller/test_role_*.py")))]
-        outcomes[f"roles, ansible-core {core}"] = subprocess.run(roles, cwd=ROOT, check=False).returncode
+        pytest = [str(python), "-m", "pytest", "-q", *tests]
+        outcomes[f"roles and playbooks, ansible-core {core}"] = subprocess.run(pytest, cwd=ROOT, check=False).returncode
     return outcomes
 
 

@@ -98,7 +98,7 @@ CHECKS = [
     Check("lint", "reuse", ("reuse", "lint"), ran=r"Files with license information: (.*)"),
     Check("docs", "site", (PYTHON, "docs/docsite/build.py"), ran=r"(\d+ pages) in"),
     Check("build", "build, install, render", (PYTHON, "tests/checks/artefact.py"), ran=r"(\d+ documents rendered)"),
-    pytest("unit", "pytest tests/unit", "tests/unit", "tests/controller", "-n", "2"),
+    pytest("unit", "pytest", "tests/unit", "tests/controller", "-n", "2"),
     Check(
         "sanity",
         "ansible-test sanity",

@@ -43,6 +43,7 @@ RECORDS: dict[str, Any] = {
 
 
 def test_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANSIBLE_ANY_ERRORS_FATAL", "1")
     monkeypatch.setenv("ANSIBLE_STRATEGY", "free")  # which is not to make a host's own last run the last of all
     for host, content in RECORDS.items():
         folder = tmp_path / "records" / host

@@ -63,9 +63,10 @@ def test_settings_of_ansible_keep_neither_batches_nor_records_from_their_work(
 ) -> None:
     for name, value in {"STRATEGY": "free", "ANY_ERRORS_FATAL": "1"}.items():
         monkeypatch.setenv(f"ANSIBLE_{name}", value)
-    hosts = inventory(tmp_path, {"canary": {}, "a": BREAKS, "b": {}, "c": {}}, qos_hosts="nobody", **LIMITED)
+    declared: dict[str, Any] = {"wrong": {"qos_profiles": 3}, "canary": {}, "a": BREAKS, "b": {}, "c": {}}
+    hosts = inventory(tmp_path, declared, qos_hosts="nobody", **LIMITED)
     ran = play("site", hosts, *ONLY_LIBVIRT, qos_serial=[1, 2, "100%"])
-    assert (ran.failed, ran.hosts("failed")) == (True, ["a"])
+    assert (ran.failed, ran.hosts("failed")) == (True, ["a", "wrong"])
     assert ensured(ran.printed) == [["canary"], ["b"]]
     assert [bool(record(hosts, host)) for host in ("canary", "a", "b", "c")] == [True, True, True, False]
 
@@ -90,16 +91,22 @@ def test_a_record_that_turns_out_not_to_be_writable(tmp_path: Path) -> None:
     ran = play("site", hosts, *ONLY_LIBVIRT)
     assert (ran.failed, ensured(ran.printed)) == (True, [["a"]])
     assert ran.answers("a")[-1]["msg"].endswith(
-        " Changed, and not recorded, so that virtnet.qos.rollback does not know of it, were: test."
+        ". Changed, and not recorded, so that virtnet.qos.rollback does not know of it, were: test."
     )
 
 
 def test_misspelt_names_of_variables_are_warned_of(tmp_path: Path) -> None:
-    misspelt = {"vm_qos_polices": LIMITED["vm_qos_policies"], "host_qos_device": "{{ nowhere }}"}
+    misspelt = {
+        "vm_qos_polices": LIMITED["vm_qos_policies"],
+        "host_qos_device": "{{ nowhere }}",
+        "vm_qos_policies_web": 1,
+    }
     hosts = inventory(tmp_path, {"a": misspelt, "b": {**misspelt, **LIMITED}}, qos_profile="own", qos_profiles={})
     ran = play("site", hosts, *ONLY_LIBVIRT, "--check")
     assert not ran.failed, ran.printed
-    warned = re.findall(r"Nothing reads the variable (\w+)\. If (\w+) is meant", " ".join(ran.printed.split()))
+    warned = re.findall(
+        r"No role of virtnet.qos reads the variable (\w+)\. If (\w+) is meant", " ".join(ran.printed.split())
+    )
     assert sorted(warned) == [("host_qos_device", "host_qos_devices"), ("vm_qos_polices", "vm_qos_policies")]
 
 

@@ -23,6 +23,7 @@ def test_a_steady_run_asks_dpkg_and_gathers_nothing(role: Role) -> None:
     assert answer["tasks"] == 1
     assert "Ask which package manager" not in answer["printed"]
     assert not answer["failed"]
+    assert role(prepare_packages="dpkg")["tasks"] == 1
 
 
 @pytest.mark.parametrize("missing", ["no-such-package-anywhere", "dpkg=0.0-no-such-version"])

@@ -145,23 +145,40 @@ def test_each_scope_is_matched_by_itself() -> None:
 names = st.text("ab[]*?-", min_size=1, max_size=4)
 
 
-@given(st.lists(st.lists(names, min_size=1, max_size=2), min_size=1, max_size=5), st.lists(names, unique=True))
-def test_the_index_by_name_changes_nothing(globs: list[list[str]], domains: list[str]) -> None:
-    nic = Nic("52:54:00:00:00:01", "bridge")
+MACS = ["52:54:00:00:00:01", "52:54:00:00:00:02"]
+globs = st.fixed_dictionaries(
+    {},
+    optional={
+        "domain": st.lists(names, min_size=1, max_size=2),
+        "mac": st.lists(st.sampled_from([*MACS, "*:01"]), min_size=1, max_size=2),
+    },
+).filter(bool)
+
+
+@given(st.lists(globs, min_size=1, max_size=5), st.lists(names, unique=True))
+def test_the_indices_change_nothing(matches: list[dict[str, list[str]]], domains: list[str]) -> None:
+    def fits(name: str, mac: str, match: dict[str, list[str]]) -> bool:
+        facts = {"domain": name, "mac": mac}
+        return all(any(fnmatch.fnmatchcase(facts[key], text) for text in texts) for key, texts in match.items())
+
     expected = {}
     for name in domains:
-        for number, texts in enumerate(globs):
-            if any(fnmatch.fnmatchcase(name, text) for text in texts):
-                expected[name, "config", nic.mac] = number
-                break
-    matches = [{"domain": texts} for texts in globs]
-    assert claimed([guest(name, nic) for name in domains], *matches) == expected
+        for mac in MACS:
+            fitting = [number for number, match in enumerate(matches) if fits(name, mac, match)]
+            if fitting:
+                expected[name, "config", mac] = fitting[0]
+    nics = [Nic(mac, "bridge") for mac in MACS]
+    assert claimed([guest(name, *nics) for name in domains], *matches) == expected
     concerned = policies(*matches)
-    assert [name for name in domains if concerned.concern(name)] == [name for name, _scope, _mac in expected]
+    for name in domains:
+        may = any(fits(name, "", {"domain": match.get("domain", ["*"])}) for match in matches)
+        assert concerned.concern(name) == may
 
 
 def test_policies_without_a_domain_concern_all() -> None:
     assert policies({"network": "prod"}).concern("any")
+    assert policies({"mac": "52:54:00:00:00:01"}).concern("any")
+    assert not policies({"mac": "52:54:00:00:00:01", "domain": "db-*"}).concern("web1")
     assert not policies().concern("any")
 
 
