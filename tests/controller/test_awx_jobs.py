@@ -155,3 +155,25 @@ def test_plan_and_apply_in_slices_of_hosts_with_many_nics(controller: Controller
 def test_a_limit_that_leaves_a_slice_without_hosts_is_an_error(controller: Controller) -> None:
     # So the canary, which has a limit, is not sliced.
     assert controller.launch("qos-apply", limit="qos_canary", number=2, slices=2).status == "failed"
+
+
+def test_the_other_jobs_and_what_their_events_weigh(controller: Controller) -> None:
+    audit = controller.launch("qos-audit")
+    assert audit.status == "failed"  # for what it finds: 1 000 NICs of one host, and one of another
+    said = audit.stdout.read()
+    assert "Bandwidth audit of 4 hosts with 2002 NICs" in said
+    assert "findings of kinds that qos_audit_fail_on has: drift" in said
+    assert sorted(audit.stats["ok"]) == ["hv1", "hv2", "hv3", "hv4"]
+
+    assert controller.launch("qos-apply").status == "successful"
+    # The test driver has forgotten what the other process set, so that this finds all back already.
+    rollback = controller.launch("qos-rollback")
+    assert rollback.status == "successful", rollback.stdout.read()[-4000:]
+    said = [each["msg"] for each in results(rollback)["hv1"] if isinstance(each.get("msg"), dict)]
+    assert [(each["before_the_run"], len(each["guests"])) for each in said] == [("2", GUESTS)]
+
+    measure = controller.launch("qos-measure")
+    assert measure.status == "failed"
+    assert "qos_measure_guests is empty for every host" in measure.stdout.read()
+    for job in (audit, rollback, measure):
+        assert max(sizes(job).values()) < LARGEST
