@@ -61,8 +61,8 @@ class Audit(NamedTuple):
 
 
 Run = Callable[..., Audit]
-# Before, a variable of another host that cannot be templated was its own text.
-TOLD = not __version__.startswith("2.18.")
+# Before, a variable in hostvars that cannot be templated was its own text.
+HOSTVARS_RAISE = not __version__.startswith("2.18.")
 
 
 def nic(mac: str, has: str = "", kind: str = "network", source: str = ON_PROD) -> str:
@@ -226,8 +226,8 @@ def test_what_cannot_be_read_of_a_host_keeps_no_other_out(run: Run, tmp_path: Pa
         "uplink": ("host_qos_devices", "'bond' is undefined"),
         "network": ("network_qos_networks", "'netname' is undefined"),
         "policies": ("vm_qos_policies", "'nope' is undefined"),
-        "profiles": ("qos_profiles" if TOLD else "vm_qos_policies", "'nope' is undefined"),
-        "uri": ("vm_qos_uri" if TOLD else "vm_qos_policies", "'nowhere' is undefined"),
+        "profiles": ("qos_profiles" if HOSTVARS_RAISE else "vm_qos_policies", "'nope' is undefined"),
+        "uri": ("vm_qos_uri" if HOSTVARS_RAISE else "vm_qos_policies", "'nowhere' is undefined"),
         # Ansible says which of its types it is not; the playbook site says these.
         "timeout": (
             "vm_qos_policies",
@@ -239,7 +239,7 @@ def test_what_cannot_be_read_of_a_host_keeps_no_other_out(run: Run, tmp_path: Pa
         ),
     }
     # Whether the network is declared nobody can tell, so that it is not said to be undeclared.
-    beside = {} if TOLD else {"undeclared": ["network prod"]}
+    beside = {} if HOSTVARS_RAISE else {"undeclared": ["network prod"]}
     assert audit.found("network") == {"refused": ["network_qos_networks"], "unknown": ["NICs"], **beside}
     assert audit.found("uri").keys() == {"unreadable", "refused"}
     assert audit.found("good") == {"unknown": ["NICs"]}
