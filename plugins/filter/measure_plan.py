@@ -12,7 +12,7 @@ description:
   - Takes NICs as P(virtnet.qos.virt_bandwidth_info#module) returns them, and returns what the playbook
     C(virtnet.qos.measure) sends to measure those that are named.
   - A stream never sends faster than twice the limit that it is to show, and begins by spending the burst.
-positional: _input, guests, seconds, size
+positional: _input, guests, seconds, size, shares
 options:
   _input:
     description: The NICs, as RV(virtnet.qos.virt_bandwidth_info#module:interfaces) has them.
@@ -33,6 +33,12 @@ options:
     description: How much a stream may send at most, such as V(4GiB). Fewer seconds count where that is needed.
     type: str
     required: true
+  shares:
+    description:
+      - Options that are per cent of a limit, such as C(qos_measure_low), by their names. They are only checked here,
+        before anything is sent.
+    type: dict
+    default: {}
 author:
   - The virtnet.qos authors (@virtnet)
 """

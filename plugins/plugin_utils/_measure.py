@@ -72,12 +72,19 @@ class Stream:
 
 
 def plan(
-    interfaces: Sequence[Mapping[str, Any]], guests: Any, seconds: Any, size: Any, path: str = "qos_measure_guests"
+    interfaces: Sequence[Mapping[str, Any]],
+    guests: Any,
+    seconds: Any,
+    size: Any,
+    shares: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the NICs to measure with their streams, what is not measured and why, and what is wrong with options."""
     problems = Problems()
-    entries = _entries(guests, problems, path)
+    entries = _entries(guests, problems, "qos_measure_guests")
     bounds = _bounds(seconds, size, problems)
+    for name, share in (shares or {}).items():
+        if not re.fullmatch(r"[0-9]+([.][0-9]+)?", str(share)):
+            problems.add(name, share, "this is per cent of a limit", "write a number from 0, without a sign")
     if problems.found:
         return {"nics": [], "rows": [], "problems": problems.found}
     nics: list[dict[str, Any]] = []

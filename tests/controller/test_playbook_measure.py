@@ -114,7 +114,7 @@ def test_what_is_given_as_text(tmp_path: Path) -> None:
     ran = measure(tmp_path, hosts, "--check", "-e", "qos_measure_low=60% qos_measure_tolerance=some")
     assert ran.returncode == 2
     rule = "this is per cent of a limit; write a number from 0, without a sign."
-    assert f"qos_measure_tolerance: {rule} qos_measure_low: {rule}" in ran.stdout
+    assert f"qos_measure_tolerance 'some': {rule} qos_measure_low '60%': {rule}" in ran.stdout
 
 
 def test_check_mode_says_what_would_be_measured(tmp_path: Path) -> None:
