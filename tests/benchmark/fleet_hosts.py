@@ -99,7 +99,7 @@ job={jobs}/{name}-$$
 cat >$job.in
 printf '%s\\n' {name} {python} >$job.new
 mv $job.new $job.job
-until [ -e $job.status ]; do sleep 0.05; done
+until [ -e $job.status ]; do sleep 0.1; done
 cat $job.out
 cat $job.err >&2
 status=$(cat $job.status)
