@@ -102,8 +102,8 @@ STEPS: dict[str, Callable[[], bool]] = {
 def main() -> None:
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))  # it sees each step before the run goes on
     print("ready", flush=True)
-    # The file is tried before the change, too, and written within too short a time to be seen.
-    first = "confirming" if STEP == "persisting" else STEP
+    # The file is tried before the change, too, and written, and the run over, within too short a time to be seen.
+    first = "confirming" if STEP in ("persisting", "persisted") else STEP
     end = time.monotonic() + SECONDS
     while not STEPS[first]():
         if time.monotonic() > end:
