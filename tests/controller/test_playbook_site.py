@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from ansible_collections.virtnet.qos.tests.controller.fleet import ROOT, UNREACHABLE, inventory, play, record
 
@@ -148,6 +149,31 @@ def test_a_record_that_could_not_be_written(tmp_path: Path) -> None:
         assert ensured(ran.printed) == [["c"]]
     assert (tmp_path / "it's/new/last-run.json").exists()
     assert not (tmp_path / "records").exists()
+
+
+def test_a_record_dir_that_is_no_absolute_path(tmp_path: Path) -> None:
+    dirs = {"a": 7, "b": ["/x"], "c": "records", "d": "~/records"}
+    hosts = inventory(tmp_path, {host: {"qos_record_dir": folder} for host, folder in dirs.items()}, **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT)
+    assert ran.hosts("failed") == ["a", "b", "c", "d"]
+    for host, folder in dirs.items():
+        assert ran.said(host) == (
+            f"qos_record_dir {json.dumps(folder)}: this is no absolute path; write one, or drop the line for "
+            "/var/lib/virtnet-qos."
+        )
+    assert ensured(ran.printed) == []
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_no_record_dir_is_the_usual_one(tmp_path: Path, nothing: str | None) -> None:
+    hosts = inventory(tmp_path, {"a": {"qos_record_dir": nothing}}, **LIMITED)
+    assert "d=/var/lib/virtnet-qos;" in play("site", hosts, *ONLY_LIBVIRT, "--check", "-vvv").printed
+    assert "There is no record in /var/lib/virtnet-qos of" in play("rollback", hosts, "--check").printed
+    # So has the play that keeps the record.
+    plays = [
+        each for name in ("site", "rollback") for each in yaml.safe_load((ROOT / f"playbooks/{name}.yml").read_text())
+    ]
+    assert len({each["vars"]["__qos_record_dir"] for each in plays}) == 1
 
 
 def test_nobody_is_called_so(tmp_path: Path) -> None:
