@@ -11,9 +11,9 @@ version_added: 0.1.0
 description:
   - Reads variables of the roles of this collection as the roles and their modules do, and returns all that is wrong
     with them, without asking the host. The playbook C(virtnet.qos.site) does so before it changes anything.
-  - What only the host can tell, such as whether it has a device, is not found.
+  - Where nothing is wrong with them, what the host does not have of it is told, if it is given what it has.
   - Of names that are nearly those of the roles it warns, since nothing reads them.
-positional: _input, names
+positional: _input, names, has
 options:
   _input:
     description:
@@ -26,6 +26,13 @@ options:
     type: list
     elements: str
     default: []
+  has:
+    description:
+      - The names of the host's network devices, and the paths of the sockets of libvirt that it has, of those of
+        C(qemu:///system).
+      - Without it, the host is not known.
+    type: list
+    elements: str
 author:
   - The virtnet.qos authors (@virtnet)
 """
@@ -57,14 +64,16 @@ from typing import Any, Callable
 
 from ansible.utils.display import Display
 
-from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import misspelt, problems_of
+from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import lacking, misspelt, problems_of
 
 
-def check_declared(declared: Mapping[str, Any], names: Sequence[str] = ()) -> list[str]:
-    """Return all that is wrong, a sentence each, and warn of misspelt names."""
+def check_declared(
+    declared: Mapping[str, Any], names: Sequence[str] = (), has: Sequence[str] | None = None
+) -> list[str]:
+    """Return all that is wrong or that the host lacks, a sentence each, and warn of misspelt names."""
     for name, meant in misspelt(names, declared).items():
         Display().warning(f"No role of virtnet.qos reads the variable {name}. If {meant} is meant, correct the name.")
-    return problems_of(declared)
+    return problems_of(declared) or ([] if has is None else lacking(declared, has))
 
 
 class FilterModule:

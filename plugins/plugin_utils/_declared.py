@@ -12,6 +12,7 @@ The variables are read by the roles' own argument specifications, and by the par
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import cache
@@ -26,10 +27,13 @@ from ansible_collections.virtnet.qos.plugins.module_utils._guard import SECONDS
 from ansible_collections.virtnet.qos.plugins.module_utils._hfsc_options import HANDLE, parse
 from ansible_collections.virtnet.qos.plugins.module_utils._network_wish import SWITCHES, parse_networks
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Problems
+from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import check_name
 from ansible_collections.virtnet.qos.plugins.plugin_utils._profiles import Resolver, not_a_mapping, stand_in
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 ALL_ROLES = ("prepare", "host_qos", "network_qos", "vm_qos")
+SYSTEM = "qemu:///system"
+START = "start it (systemctl start libvirtd, or virtqemud where libvirt is split into daemons)"
 UNFIT = {
     "int": ("this is not a whole number", "write one, such as 30"),
     "bool": ("this is neither true nor false", "write one of them"),
@@ -54,6 +58,34 @@ def problems_of(declared: Mapping[str, Any]) -> list[str]:
         if isinstance(elements, (list, tuple)):
             found += _elements(role, name, stand_in(elements))
     return list(dict.fromkeys(found))  # some things are seen twice
+
+
+def lacking(declared: Mapping[str, Any], has: Iterable[str]) -> list[str]:
+    """Return what a host does not have that is declared of it, with which nothing is wrong otherwise, a sentence each.
+
+    It ``has`` network devices, by their names, and sockets of libvirt, by their paths.
+    """
+    declared, there = plain(declared), dict.fromkeys(has, 0)
+    sockets = [name for name in there if "/" in name]
+    devices = {name: 0 for name in there if name not in sockets}
+    elements, _wrong = _read("host_qos", "devices", declared.get("host_qos_devices", []))
+    found = []
+    for index, element in enumerate(elements):
+        inside = Problems()
+        if "absent" not in (declared.get("host_qos_state"), element["state"]):
+            check_name(element["device"], devices, inside)
+        found += [f"host_qos_devices[{index}].{sentence}" for sentence in inside.found]
+    # The role prepare may be about to install it.
+    if sockets or re.search(r"(?<![\w-])libvirt", str(declared.get("prepare_packages"))):
+        return found
+    problems = Problems()
+    for variable in ("network_qos_networks", "vm_qos_policies"):
+        option = f"{variable.rpartition('_')[0]}_uri"
+        if declared.get(variable) and (declared.get(option) or SYSTEM) == SYSTEM:
+            problems.add(
+                option, SYSTEM, "libvirt is not running here, its socket does not exist", f"correct it, or {START}"
+            )
+    return found + problems.found[:1]
 
 
 def misspelt(names: Iterable[str], declared: Iterable[str]) -> dict[str, str]:

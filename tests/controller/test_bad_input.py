@@ -39,10 +39,10 @@ What `virtnet.qos.site` answers, word for word: `make refusals` writes this page
 rows, each of them a host, and `tests/controller/test_bad_input.py` fails when they are others. Each is told on its
 host only.
 
-- What is found without asking a host is found of all hosts before the first change. Those hosts are left out, and all
-  others go on: none of them is the canary.
-- What only the host can tell is found when its batch has begun, before that part of the host is changed. It counts as
-  failed: on the canary it ends the run before any other host is touched, and so it does in a later batch if
+- What is found without asking a host is found of all hosts before the first change, and so is a device that a host has
+  not, or that it has no libvirt. Those hosts are left out, and all others go on: none of them is the canary.
+- What else only the host can tell is found when its batch has begun, before that part of the host is changed. It
+  counts as failed: on the canary it ends the run before any other host is touched, and so it does in a later batch if
   more than `qos_max_fail_percentage` failed. `--check` finds it beforehand, on all hosts at once.
 
 The roles refuse the same when they are run without the playbook.
@@ -102,8 +102,8 @@ DECLARED: dict[str, dict[str, Any]] = {
     "a variable that nobody has": devices({"default": True, "share": 1}, device="{{ uplink }}"),
 }
 NO_LIBRARY = "no python3-libvirt, and the role prepare left out"
+LACKED = {"a device that this host has not": devices({"default": True, "share": 1}, device="bond7")}
 ON_THE_HOST: dict[str, dict[str, Any]] = {
-    "a device that this host has not": devices({"default": True, "share": 1}, device="bond7"),
     "a portgroup that this host has not": {
         "network_qos_networks": [{"name": "default", "portgroups": [{"name": "web", "profile": "gold"}]}]
     },
@@ -135,7 +135,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return play("site", inventory(folder, hosts, qos_profiles=PROFILES), "--check", "--skip-tags", "prepare")
 
 
-ALL_ROWS = (FINE, WARNED, DECLARED, ON_THE_HOST)
+ALL_ROWS = (FINE, WARNED, DECLARED, LACKED, ON_THE_HOST)
 
 
 def steady(text: str) -> str:
@@ -164,6 +164,7 @@ def said(ran: Ran, name: str) -> str:
 
 def test_the_page_says_what_the_playbook_says(ran: Ran) -> None:
     page = HEAD + table("Found before anything is changed, without asking a host", DECLARED, ran)
+    page += table("Found before anything is changed, by asking the host", LACKED, ran)
     page += table("Found on the host, before that part of it is changed", ON_THE_HOST, ran)
     page += table("Warned of", WARNED, ran)
     if os.environ.get("WRITE_REFUSALS"):
@@ -184,13 +185,13 @@ def test_all_options_of_the_roles_are_looked_at() -> None:
 
 
 def test_each_is_told_on_its_host_only_and_the_others_go_on(ran: Ran) -> None:
-    names = {kind: {host_of(name) for name in rows} for kind, rows in zip("fwdh", ALL_ROWS)}
+    names = {kind: {host_of(name) for name in rows} for kind, rows in zip("fwdlh", ALL_ROWS)}
     away = {host_of("a host that does not answer")}
     assert set(ran.hosts("unreachable")) == away
-    assert set(ran.hosts("failed")) == names["d"] | names["h"] - away
+    assert set(ran.hosts("failed")) == names["d"] | names["l"] | names["h"] - away
     assert set(ran.hosts("changed")) == names["f"] | names["w"]
     # What is wrong with a declaration is told before the roles begin.
-    assert {ran.recap[host]["rescued"] for host in names["d"]} == {0}
+    assert {ran.recap[host]["rescued"] for host in names["d"] | names["l"]} == {0}
     assert "Traceback" not in ran.printed
 
 
@@ -236,6 +237,45 @@ def test_what_is_found_without_asking(declared: dict[str, Any], problems: list[s
     assert len(found) == len(problems)
     assert all(one.startswith(other) for one, other in zip(found, problems)), found
     assert all(sentence.endswith(".") for sentence in found)
+
+
+UPLINK = devices({"default": True, "share": 1}, device="bond7")
+GUESTS = policies({"match": ALL, "profile": "gold"}, qos_profiles=PROFILES)
+NO_DEVICE = "host_qos_devices[0].device 'bond7': no such device; there are eth0, lo."
+NO_LIBVIRT = (
+    "vm_qos_uri 'qemu:///system': libvirt is not running here, its socket does not exist; correct it, or start it "
+    "(systemctl start libvirtd, or virtqemud where libvirt is split into daemons)."
+)
+SOCKET = "/run/libvirt/virtqemud-sock"
+
+
+@pytest.mark.parametrize(
+    ("declared", "more", "problems"),
+    [
+        ({}, [], []),
+        (UPLINK, [], [NO_DEVICE]),
+        (UPLINK, ["bond7"], []),
+        ({**UPLINK, "host_qos_state": "absent"}, [], []),
+        ({"host_qos_devices": [{"device": "bond7", "state": "absent"}]}, [], []),
+        ({"host_qos_devices": [{"device": "bond7"}, 3]}, [], ["host_qos_devices[1] 3: this is not a mapping"]),
+        (GUESTS, [], [NO_LIBVIRT]),
+        ({**GUESTS, **UPLINK}, [], [NO_DEVICE, NO_LIBVIRT]),
+        (
+            {**GUESTS, "network_qos_networks": [{"name": "prod", "state": "absent"}]},
+            [],
+            [NO_LIBVIRT.replace("vm_qos", "network_qos")],
+        ),
+        ({**GUESTS, "prepare_packages": ["python3-libvirt"]}, [], [NO_LIBVIRT]),
+        ({**GUESTS, "prepare_packages": ["dpkg", "libvirt-daemon-system"]}, [], []),
+        ({**GUESTS, "vm_qos_uri": "test:///default"}, [], []),
+        (GUESTS, [SOCKET], []),
+        ({"vm_qos_policies": []}, [], []),
+    ],
+)
+def test_what_the_host_lacks(declared: dict[str, Any], more: list[str], problems: list[str]) -> None:
+    found = check(declared, has=["lo", "eth0", *more])
+    assert len(found) == len(problems)
+    assert all(one.startswith(other) for one, other in zip(found, problems)), found
 
 
 def test_the_example_shows_what_comes_out() -> None:

@@ -59,6 +59,19 @@ def test_one_that_fails_in_the_middle(tmp_path: Path, percentage: int, batches: 
     assert len({record(hosts, host)["run"] for host in ("canary", "a", "b")}) == 1
 
 
+def test_a_host_that_lacks_what_is_declared_is_not_the_canary(tmp_path: Path) -> None:
+    lacks = {"host_qos_devices": [{"device": "bond7", "classes": [{"default": True, "share": 1}]}]}
+    # Where there is a libvirt, the policy would be for its guests.
+    bare = {} if list(Path("/run/libvirt").glob("*-sock")) else {"bare": {"vm_qos_uri": "qemu:///system"}}
+    hosts = inventory(tmp_path, {"lacks": lacks, **bare, "b": {}, "c": {}}, **LIMITED)
+    ran = play("site", hosts, *ONLY_LIBVIRT)
+    assert ran.said("lacks").startswith("host_qos_devices[0].device 'bond7': no such device; there are ")
+    assert "lo" in re.findall(r"\w+", ran.said("lacks").partition("there are ")[2])
+    for host in bare:
+        assert ran.said(host).startswith("vm_qos_uri 'qemu:///system': libvirt is not running here")
+    assert (ran.hosts("failed"), ensured(ran.printed)) == ([*bare, "lacks"], [["b"], ["c"]])
+
+
 def test_settings_of_ansible_keep_neither_batches_nor_records_from_their_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
