@@ -45,7 +45,7 @@ host only.
   counts as failed: on the canary it ends the run before any other host is touched, and so it does in a later batch if
   more than `qos_max_fail_percentage` failed. `--check` finds it beforehand, on all hosts at once.
 
-The roles refuse the same when they are run without the playbook.
+The roles refuse the same mistakes when they are run without the playbook, some of them in Ansible's own words.
 
 All hosts have these profiles, in `group_vars/all.yml`:
 
