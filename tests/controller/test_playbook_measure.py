@@ -105,6 +105,33 @@ def test_what_cannot_be_measured_is_said_host_by_host(tmp_path: Path, listening:
     assert not notes
 
 
+def test_a_host_declared_wrong_keeps_no_other_out(tmp_path: Path) -> None:
+    """The hosts are batches of one, and a batch that fails would be the end of all."""
+    guests = [{"domain": "web1"}]
+    hosts = {
+        "nowhere": {"ansible_host": "{{ nope }}", "qos_measure_guests": guests},
+        "empty": {"qos_measure_guests": None},
+        "undefined": {"qos_measure_guests": "{{ nope }}"},
+        "broken": {"qos_measure_guests": "{{ [] | first | int(base='x') }}"},
+        "number": {"qos_measure_guests": 5},
+        "good": {"qos_measure_guests": guests},
+    }
+    ran = measure(tmp_path, hosts, "--check")
+    assert recap(ran) == {**dict.fromkeys(hosts, "1"), "good": "0"}
+    assert "Traceback" not in ran.stdout + ran.stderr
+    table = ran.stdout.partition("TASK [Show the report]")[2].partition("TASK")[0]
+    notes = dict(re.findall(r'(?m)^ +"(\w+) .*  ([a-z ]+: .*?)",?$', table))
+    assert notes.pop("good").startswith("would be measured: ")
+    assert notes.pop("broken")
+    assert notes.pop("nowhere").endswith("'nope' is undefined")
+    not_a_list = "this is not a list; write a list, be it of one guest."
+    assert notes == {
+        "empty": f"not measured: qos_measure_guests: {not_a_list}",
+        "undefined": "not measured: 'nope' is undefined",
+        "number": f"not measured: qos_measure_guests 5: {not_a_list}",
+    }
+
+
 def test_what_is_given_as_text(tmp_path: Path) -> None:
     """As by -e NAME=VALUE, and by a survey of AWX."""
     hosts = {"one": {"qos_measure_guests": [{"domain": "web1"}]}}
