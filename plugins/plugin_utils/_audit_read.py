@@ -82,7 +82,9 @@ def read(name: str, variables: Mapping[str, Any]) -> Answers:
     if lost:
         answers.trouble.append(Finding(name, "unreachable", "host", line(str(lost[0].get("msg", "")))))
         return answers
-    unread = {key: said(results[key]) for key, (_name, part) in READ.items() if part not in results[key]}
+    # Where no module could be run at all, nothing else was asked.
+    asked = [KERNEL] if results[KERNEL].get("failed") else READ
+    unread = {key: said(results[key]) for key in asked if READ[key][1] not in results[key]}
     told: set[str] = set()
     for key, text in unread.items():
         # Without libvirt there is nothing to miss on a host for which nothing of libvirt is declared.

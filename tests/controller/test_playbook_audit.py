@@ -288,6 +288,15 @@ def test_all_hosts_fail(run: Run, tmp_path: Path) -> None:
     assert run(a=gone(), always={"qos_audit_fail_on": ["drift"]}).status == 0
 
 
+def test_where_nobody_becomes_root(run: Run, tmp_path: Path) -> None:
+    wrong = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
+    audit = run(a={**host(tmp_path), **wrong}, b={**host(tmp_path), **wrong})
+    assert audit.status == 2
+    # One cause, and no other: libvirt was not asked.
+    assert {name: audit.found(name) for name in "ab"} == dict.fromkeys("ab", {"unreadable": ["traffic classes"]})
+    assert "/nonexistent/sudo" in audit.report["findings"][0]["message"]
+
+
 def test_a_host_without_libvirt_that_has_nothing_of_it_declared(run: Run, tmp_path: Path) -> None:
     bare = {**host(tmp_path), "vm_qos_uri": "test:///nowhere.xml", "vm_qos_policies": [], "network_qos_networks": []}
     audit = run(one=bare)
