@@ -288,6 +288,15 @@ def test_all_hosts_fail(run: Run, tmp_path: Path) -> None:
     assert run(a=gone(), always={"qos_audit_fail_on": ["drift"]}).status == 0
 
 
+def test_the_first_host_keeps_no_other_out(run: Run, tmp_path: Path) -> None:
+    """What is done once for all is done in its name."""
+    audit = run(first={"ansible_host": "{{ nope }}"}, good=host(tmp_path, nic("01", FLOOR)))
+    assert (audit.status, audit.found("good")) == (2, {"unknown": ["NICs"]})
+    assert "unreadable" in audit.found("first")
+    (first,) = (each["message"] for each in audit.report["findings"] if each["host"] == "first")
+    assert first.endswith("'nope' is undefined")
+
+
 def test_where_nobody_becomes_root(run: Run, tmp_path: Path) -> None:
     wrong = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
     audit = run(a={**host(tmp_path), **wrong}, b={**host(tmp_path), **wrong})
@@ -303,7 +312,7 @@ def test_a_host_without_libvirt_that_has_nothing_of_it_declared(run: Run, tmp_pa
     assert (audit.status, audit.found("one")) == (0, {"unknown": ["libvirt"]})
 
 
-@pytest.mark.parametrize("option", [{"qos_audit_fail_on": ["drfit"]}, {"qos_audit_formats": ["pdf"]}])
+@pytest.mark.parametrize("option", [{"qos_audit_fail_on": ["drfit"]}, {"qos_audit_fail_on": None}, {"qos_audit_formats": ["pdf"]}])
 def test_what_does_not_exist_is_refused_at_once(run: Run, option: dict[str, Any]) -> None:
     audit = run(one=gone(), always=option)
     assert audit.status == 2
