@@ -462,6 +462,7 @@ notes:
     - "Domain 'web1' was started meanwhile, perhaps with what it had before; run again."
 """
 
+import json
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -475,6 +476,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LX
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
 
 MATCH = ("domain", "network", "portgroup", "bridge", "mac", "title", "metadata")
+TOLD = 10_000  # characters of policies that the result has again
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -483,6 +485,13 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         for name, value in options.items()
         if value is not None
     }
+
+
+def _told(options: dict[str, Any]) -> dict[str, Any]:
+    # Ansible would tell what was not given, too; and with a thousand policies more than AWX keeps of a result.
+    policies = [_given(policy) for policy in options["policies"]]
+    long = len(json.dumps(policies)) > TOLD
+    return {**options, "policies": f"{len(policies)} policies, too long to be told again" if long else policies}
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
@@ -494,9 +503,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     result: dict[str, Any] = {"changed": bool(outcome.changes) or stands, "interfaces": results(outcome.changes)}
     if module.params["policies"] is not None:
         result["notes"] = outcome.notes
-        # Ansible would tell what was not given, too: of a thousand policies more than AWX keeps of a result.
-        told = {**module.params, "policies": [_given(policy) for policy in module.params["policies"]]}
-        result["invocation"] = {"module_args": told}
+        result["invocation"] = {"module_args": _told(module.params)}
     if module._diff:
         result["diff"] = diff(outcome.changes)
     if outcome.failures:

@@ -25,8 +25,14 @@ from ansible_collections.virtnet.qos.tests.controller.test_awx import FLEET, ROO
 # awx/settings/defaults.py: MAX_EVENT_RES_DATA. The result of a larger event is thrown away, by ansible-runner already.
 LARGEST = 700_000
 GUESTS, NICS = 250, 4
-GOLD = {"inbound": {"average": "100mbit", "peak": "200mbit", "burst": "512KiB"}, "outbound": {"average": "100mbit"}}
-LIMITED = "<bandwidth><inbound average='12500' peak='25000' burst='512'/><outbound average='12500'/></bandwidth>"
+GOLD = {
+    "inbound": {"average": "200mbit", "peak": "400mbit", "burst": "1024KiB"},
+    "outbound": {"average": "200mbit", "burst": "1024KiB"},
+}
+BANDWIDTH = (
+    "<bandwidth><inbound average='{0}' peak='{1}' burst='{2}'/><outbound average='{0}' burst='{2}'/></bandwidth>"
+)
+LIMITED, FORMER = BANDWIDTH.format(25000, 50000, 1024), BANDWIDTH.format(12500, 25000, 512)
 
 
 def machine(guest: int, nics: int, own: str) -> str:
@@ -43,14 +49,13 @@ def machine(guest: int, nics: int, own: str) -> str:
 
 
 def hosts(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return hosts with 1 000 NICs that all change, of a policy each, with 1 000 that do not, and two small ones."""
-    kinds = {"hv1": (GUESTS, NICS, ""), "hv2": (GUESTS, NICS, LIMITED), "hv3": (1, 1, ""), "hv4": (1, 1, LIMITED)}
+    """Return hosts with 1 000 NICs that all get other limits, of a policy each, 1 000 that do not, and two others."""
+    kinds = {"hv1": (GUESTS, NICS, FORMER), "hv2": (GUESTS, NICS, LIMITED), "hv3": (1, 1, ""), "hv4": (1, 1, LIMITED)}
     found: dict[str, dict[str, Any]] = {}
     for name, (guests, nics, own) in kinds.items():
         path = folder / f"{name}.xml"
         path.write_text(f"<node>{''.join(machine(guest, nics, own) for guest in range(guests))}</node>")
         found[name] = {"vm_qos_uri": f"test://{path}"}
-    # The module returns what it was given, too.
     macs = re.findall(r"mac address='(.*?)'", (folder / "hv1.xml").read_text())
     found["hv1"]["vm_qos_policies"] = [{"match": {"mac": mac}, "profile": "gold"} for mac in macs]
     return found
