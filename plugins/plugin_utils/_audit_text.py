@@ -9,11 +9,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 LISTED = 20  # hosts that are in order
 SHOWN = 10  # findings of one kind on a host
+LARGEST = 250_000  # bytes as JSON, but for hosts and kinds: AWX keeps nothing of a result above 700 000
 COLUMNS = (
     "host",
     "NICs",
@@ -42,10 +44,21 @@ def lines(report: Mapping[str, Any]) -> list[str]:
     ]
     if len(told) < len(hosts):
         said.append(f"{counted(len(hosts) - len(told), 'other host')} without errors and warnings")
+    of_host: dict[str, list[Mapping[str, Any]]] = {}
+    for each in report["findings"]:
+        of_host.setdefault(each["host"], []).append(each)
+    room, left = LARGEST - _size(said), []
     for row in hosts:
-        found = [each for each in report["findings"] if each["host"] == row["name"]] if _any(row) else []
-        if found:
-            said += ["", f"{row['name']}:", *_findings(found)]
+        found = of_host.get(row["name"], [])
+        shown = ["", f"{row['name']}:", *_findings(found)] if found else []
+        if _size(shown) <= room:
+            said += shown
+            room -= _size(shown)
+        else:
+            left.append(len(found))
+    if left:
+        more = f"and {counted(sum(left), 'more finding')} on {counted(len(left), 'host')}"
+        said += ["", f"{more}; the report as JSON has them all."]
     used = [kind for kind in report["kinds"].values() if kind["findings"] and kind["severity"] != "info"]
     if used:
         said += ["", "What to do:", *(f"  {kind['title']}: {kind['remedy']}" for kind in used)]
@@ -61,8 +74,8 @@ def _trouble(row: Mapping[str, Any]) -> bool:
     return bool(row["errors"] or row["warnings"])
 
 
-def _any(row: Mapping[str, Any]) -> bool:
-    return _trouble(row) or bool(row["infos"])
+def _size(said: Sequence[str]) -> int:
+    return sum(len(json.dumps(line)) + 2 for line in said)
 
 
 def _row(row: Mapping[str, Any]) -> tuple[str, ...]:

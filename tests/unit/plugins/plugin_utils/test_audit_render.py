@@ -149,6 +149,43 @@ def test_a_large_fleet_stays_readable() -> None:
     assert all(f"\nhv{number}.example.net " in small for number in range(LISTED))
 
 
+@pytest.mark.parametrize("hosts", [200, 2000])
+def test_a_fleet_of_which_all_is_wrong_fits_into_an_event(hosts: int) -> None:
+    limit = {"inbound": {"average": "100mbit", "peak": "200mbit", "burst": "512KiB"}, "outbound": LIMIT["outbound"]}
+    nics = [
+        {"domain": f"customer-{each:04d}-web.example", "mac": f"52:54:00:00:00:{each:02x}", "bridge": "br-prod"}
+        for each in range(SHOWN)
+    ]
+    promised = {"inbound": {"promised": "average 100mbit, peak 200mbit", "enforced": "average unlimited"}}
+    wrong = {"running": True, "limited": False, "network": "", "undeclared": ["live"], "unenforced": promised}
+    change = {"op": "change", "object": "class", "before": "rt 10mbit, ls 60mbit", "after": "rt 20mbit, ls 60mbit"}
+    changes = [{**change, "id": f"1389:{vlan:x}"} for vlan in range(SHOWN)]
+    same = {
+        "__qos_audit_kernel": {"devices": []},
+        "__qos_audit_libvirt": {
+            "considered": 2 * SHOWN,
+            "summary": {},
+            "networks": [],
+            "interfaces": [{**nic, **wrong} for nic in nics],
+        },
+        "host_qos_devices": [{"device": "bond0"}],
+        "host_qos_result": {"results": [{"device": "bond0", "actions": changes}]},
+        "vm_qos_policies": [],
+        "vm_qos_result": {"interfaces": [{**nic, "scopes": ["live"], "before": LIMIT, "after": limit} for nic in nics]},
+    }
+    names = [f"hv{number:04d}.example.net" for number in range(hosts)]
+    whole = audit_report(dict.fromkeys(names, same), names, "now")
+    text = audit_render(whole, "text").splitlines()
+    assert len(json.dumps({"msg": text, "changed": False})) < 300_000
+    # All hosts are counted, the first ones have their findings, and the rest is a number.
+    assert sum(line.startswith(tuple(names)) and not line.endswith(":") for line in text) == hosts
+    shown = [line for line in text if line.removesuffix(":") in names]
+    assert 0 < len(shown) < hosts
+    left = hosts - len(shown)
+    per_host = len(whole["findings"]) // hosts
+    assert f"and {left * per_host} more findings on {left} hosts; the report as JSON has them all." in text
+
+
 def test_a_host_of_a_thousand_nics_that_nobody_declared() -> None:
     page = audit_render(fleet(4, undeclared=1000), "html")
     assert len(page) < 50_000
