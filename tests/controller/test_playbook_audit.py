@@ -297,12 +297,19 @@ def test_the_first_host_keeps_no_other_out(run: Run, tmp_path: Path) -> None:
     assert first.endswith("'nope' is undefined")
 
 
+def test_nobody_becomes_root_on_the_controller(run: Run, tmp_path: Path) -> None:
+    wrong = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
+    audit = run(one=host(tmp_path, nic("01", FLOOR)), always=wrong)  # the host itself has ansible_become: false
+    assert (audit.status, audit.found("one")) == (0, {"unknown": ["NICs"]})
+
+
 def test_where_nobody_becomes_root(run: Run, tmp_path: Path) -> None:
     wrong = {"ansible_become": True, "ansible_become_user": "nobody", "ansible_become_exe": "/nonexistent/sudo"}
     audit = run(a={**host(tmp_path), **wrong}, b={**host(tmp_path), **wrong})
     assert audit.status == 2
     # One cause, and no other: libvirt was not asked.
-    assert {name: audit.found(name) for name in "ab"} == dict.fromkeys("ab", {"unreadable": ["traffic classes"]})
+    for name in "ab":
+        assert audit.found(name) == {"unreadable": ["traffic classes"]}
     assert "/nonexistent/sudo" in audit.report["findings"][0]["message"]
 
 
@@ -312,7 +319,9 @@ def test_a_host_without_libvirt_that_has_nothing_of_it_declared(run: Run, tmp_pa
     assert (audit.status, audit.found("one")) == (0, {"unknown": ["libvirt"]})
 
 
-@pytest.mark.parametrize("option", [{"qos_audit_fail_on": ["drfit"]}, {"qos_audit_fail_on": None}, {"qos_audit_formats": ["pdf"]}])
+@pytest.mark.parametrize(
+    "option", [{"qos_audit_fail_on": ["drfit"]}, {"qos_audit_fail_on": None}, {"qos_audit_formats": ["pdf"]}]
+)
 def test_what_does_not_exist_is_refused_at_once(run: Run, option: dict[str, Any]) -> None:
     audit = run(one=gone(), always=option)
     assert audit.status == 2

@@ -31,11 +31,15 @@ def measure(folder: Path, hosts: dict[str, Any], *options: str) -> subprocess.Co
     always = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
-        "ansible_become": False,
+        # Nobody can become this; the hosts need not, and the controller must not.
+        "ansible_become": True,
+        "ansible_become_user": "nobody",
+        "ansible_become_exe": "/nonexistent/sudo",
         "vm_qos_uri": f"test://{folder}/node.xml",
     }
     (folder / "node.xml").write_text(NODE)
-    (folder / "inventory.json").write_text(json.dumps({"all": {"vars": always, "hosts": hosts}}))
+    unprivileged = {name: {"ansible_become": False, **given} for name, given in hosts.items()}
+    (folder / "inventory.json").write_text(json.dumps({"all": {"vars": always, "hosts": unprivileged}}))
     variables = {"ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".venv/collections"), "ANSIBLE_HOME": str(folder / "home")}
     return subprocess.run(
         [
