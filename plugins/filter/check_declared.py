@@ -13,7 +13,7 @@ description:
     with them, without asking the host. The playbook C(virtnet.qos.site) does so before it changes anything.
   - Where nothing is wrong with them, what the host does not have of it is told, if it is given what it has.
   - Of names that are nearly those of the roles it warns, since nothing reads them.
-positional: _input, names, has
+positional: _input, names, has, host
 options:
   _input:
     description:
@@ -33,6 +33,10 @@ options:
       - Without it, the host is not known.
     type: list
     elements: str
+  host:
+    description: The name of the host, with which warnings begin, since Ansible prints equal ones of several hosts once.
+    type: str
+    default: ""
 author:
   - The virtnet.qos authors (@virtnet)
 """
@@ -68,11 +72,12 @@ from ansible_collections.virtnet.qos.plugins.plugin_utils._declared import lacki
 
 
 def check_declared(
-    declared: Mapping[str, Any], names: Sequence[str] = (), has: Sequence[str] | None = None
+    declared: Mapping[str, Any], names: Sequence[str] = (), has: Sequence[str] | None = None, host: str = ""
 ) -> list[str]:
     """Return all that is wrong or that the host lacks, a sentence each, and warn of misspelt names."""
     for name, meant in misspelt(names, declared).items():
-        Display().warning(f"No role of virtnet.qos reads the variable {name}. If {meant} is meant, correct the name.")
+        said = f"No role of virtnet.qos reads the variable {name}. If {meant} is meant, correct the name."
+        Display().warning(f"{host}: {said}" if host else said)
     return problems_of(declared) or ([] if has is None else lacking(declared, has))
 
 

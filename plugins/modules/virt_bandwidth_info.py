@@ -536,6 +536,8 @@ networks:
           sample: []
 """
 
+from platform import node
+
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import NOTEWORTHY
@@ -571,7 +573,7 @@ def main() -> None:
     except (Refused, HostError) as error:
         module.fail_json(msg=str(error))
     for warning in warnings:
-        module.warn(warning)
+        module.warn(f"{node()}: {warning}")  # Ansible prints equal ones of several hosts once
     module.exit_json(changed=False, **found)
 
 

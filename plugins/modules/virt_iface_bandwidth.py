@@ -463,6 +463,7 @@ notes:
 """
 
 import json
+from platform import node
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -498,7 +499,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the options ask and return what the module returns."""
     outcome = converge(module.params, module.check_mode)
     for warning in outcome.warnings:
-        module.warn(warning)
+        module.warn(f"{node()}: {warning}")  # Ansible prints equal ones of several hosts once
     stands = any(failure.stands for failure in outcome.failures)
     result: dict[str, Any] = {"changed": bool(outcome.changes) or stands, "interfaces": results(outcome.changes)}
     if module.params["policies"] is not None:

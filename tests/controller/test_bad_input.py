@@ -37,7 +37,8 @@ SPDX-License-Identifier: GPL-3.0-or-later
 
 What `virtnet.qos.site` answers, word for word: `make refusals` writes this page with the answers to one run over these
 rows, each of them a host, and `tests/controller/test_bad_input.py` fails when they are others. Each is told on its
-host only.
+host only. A warning begins with the name that its host has for itself, and that of a misspelt variable with the name
+in the inventory: Ansible prints equal ones of several hosts once.
 
 - What is found without asking a host is found of all hosts before the first change, and so is a device that a host has
   not, or that it has no libvirt. Those hosts are left out, and all others go on: none of them is the canary.
@@ -157,8 +158,8 @@ def table(heading: str, rows: dict[str, dict[str, Any]], ran: Ran) -> str:
 
 def said(ran: Ran, name: str) -> str:
     if name in WARNED:
-        (warning,) = re.findall(r"\[WARNING\]: (Policies that .*?\)\.)", " ".join(ran.printed.split()))
-        return str(warning)
+        (warning,) = re.findall(r"\[WARNING\]: \S+(: Policies that .*?\)\.)", " ".join(ran.printed.split()))
+        return f"node1{warning}"
     return ran.said(host_of(name))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from platform import node
 from types import ModuleType
 from typing import Any, Callable
 
@@ -74,7 +75,12 @@ def runner(
 ) -> Run:
     """Return what runs a module, ``always`` with these options, and returns what it printed with its warnings."""
     warned: list[str] = []
-    monkeypatch.setattr(AnsibleModule, "warn", lambda self, warning: warned.append(warning))
+
+    def warn(_module: AnsibleModule, warning: str) -> None:
+        assert warning.startswith(f"{node()}: ")  # of which host each is
+        warned.append(warning.removeprefix(f"{node()}: "))
+
+    monkeypatch.setattr(AnsibleModule, "warn", warn)
 
     def run(check: bool = False, **options: Any) -> dict[str, Any]:
         warned.clear()
