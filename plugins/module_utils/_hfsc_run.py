@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from platform import node
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -61,7 +62,7 @@ def converge(module: AnsibleModule, told: dict[str, Any]) -> dict[str, Any]:
         return run_on(module, tc, declaration, guard, None, told)
     with only_run(tc.index) as lock:
         for warning in guard.settle():
-            module.warn(f"{device}: {warning}")
+            module.warn(f"{node()}: {device}: {warning}")  # Ansible prints equal ones of several hosts once
         return run_on(module, tc, declaration, guard, lock, told)
 
 
@@ -114,7 +115,7 @@ def run_on(  # noqa: PLR0913, PLR0917
                     guard.give_up()
                 raise
             for warning in warnings:
-                module.warn(f"{device}: {warning}")
+                module.warn(f"{node()}: {device}: {warning}")  # Ansible prints equal ones of several hosts once
         guard.keep(text, mended=bool(made.actions))
         result.update(guard.pending)
     return result
