@@ -86,6 +86,9 @@ def _network(network: Mapping[str, Any], promised: Mapping[str, Any]) -> dict[st
     inbound = now["inbound"] if now else {"average": "unlimited"}
     # What libvirt shares out is the peak, if there is one; what guests can count on together is the average.
     share, average = inbound.get("peak", inbound["average"]), inbound["average"]
+    if average == "unlimited" and network["enforced"]:
+        # libvirt says what a network was started with; its bridge may have been limited since.
+        average = network["enforced"]["inbound"]["average"] or average
     used, capacity = bits(network["floors"]["used"]), None if share == "unlimited" else bits(share)
     return {
         "name": network["name"],

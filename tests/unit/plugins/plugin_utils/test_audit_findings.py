@@ -253,6 +253,15 @@ def test_networks_that_guarantee_or_promise_too_much() -> None:
     (row,) = whole["hosts"]
     assert row["bridges"] == [{"bridge": "br0", "nics": 3, "promised": {"inbound": "9mbit", "outbound": "1mbit"}}]
     assert row["networks"][0]["left"] == "0bit"
+    # Limited while it runs, which libvirt does not know of; it guarantees nothing.
+    since = network(config=slow("8mbit"), drift=["inbound"], enforced={"inbound": {"average": "8mbit", "agrees": True}})
+    since["enforced"]["outbound"] = {**NONE, "agrees": True}
+    whole = audited(libvirt(networks=(since,), promised=[promised]), DECLARED)
+    assert [each["message"] for each in whole["findings"]] == [
+        "its 3 NICs may receive 9mbit together, it has 8mbit inbound"
+    ]
+    (row,) = whole["hosts"][0]["networks"]
+    assert (row["average"], row["capacity"], row["left"]) == ("8mbit", None, None)
     fits = network(live=peak, config=peak, floors={"used": "16mbit", "left": "0bit"})
     assert audited(libvirt(networks=(fits,), promised=[{**promised, "inbound": "8mbit"}]), DECLARED)["findings"] == []
 
