@@ -44,7 +44,7 @@ vm_qos_forky: venv ## The same on testing; only by hand
 bench: venv ## How fast tc_hfsc_class and its trees are beside tc, in the kernel lab (about five minutes)
 	@$(VENV)/bin/python tests/benchmark/tc_hfsc_class.py --json .cache/benchmark.json
 
-bench-fleet: venv ## How a steady run of virtnet.qos.site over 200 hosts compares with loops of virsh and tc (an hour)
+bench-fleet: venv ## How a steady run of virtnet.qos.site over 200 hosts compares with loops of virsh and tc (an hour and a half)
 	@$(VENV)/bin/python tests/benchmark/fleet.py --json .cache/benchmark_fleet.json
 
 bench-confirm: venv ## What confirm_timeout costs, in the host lab (about five minutes)

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure a steady run over a simulated fleet.")
-    parser.add_argument("--rounds", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--forks", type=int, default=10, help="default: %(default)s")
     parser.add_argument("--hosts", type=int, default=200, help="of each fleet; default: %(default)s")
     parser.add_argument("--looped", type=int, default=10, help="hosts of the loops; default: %(default)s")
