@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from platform import node
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -31,6 +30,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._tc_device import chec
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_lock import only_run
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_netlink import Tc
 from ansible_collections.virtnet.qos.plugins.module_utils._tc_script import script
+from ansible_collections.virtnet.qos.plugins.module_utils._warning import warn
 
 
 def converge(module: AnsibleModule, told: dict[str, Any]) -> dict[str, Any]:
@@ -61,8 +61,7 @@ def converge(module: AnsibleModule, told: dict[str, Any]) -> dict[str, Any]:
     if module.check_mode:
         return run_on(module, tc, declaration, guard, None, told)
     with only_run(tc.index) as lock:
-        for warning in guard.settle():
-            module.warn(f"{node()}: {device}: {warning}")  # Ansible prints equal ones of several hosts once
+        warn(module, (f"{device}: {warning}" for warning in guard.settle()))
         return run_on(module, tc, declaration, guard, lock, told)
 
 
@@ -114,8 +113,7 @@ def run_on(  # noqa: PLR0913, PLR0917
                 if isinstance(error, NotApplied) and not error.changed:
                     guard.give_up()
                 raise
-            for warning in warnings:
-                module.warn(f"{node()}: {device}: {warning}")  # Ansible prints equal ones of several hosts once
+            warn(module, (f"{device}: {warning}" for warning in warnings))
         guard.keep(text, mended=bool(made.actions))
         result.update(guard.pending)
     return result

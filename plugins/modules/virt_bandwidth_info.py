@@ -536,7 +536,6 @@ networks:
           sample: []
 """
 
-from platform import node
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -548,6 +547,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import L
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._nic_match import DOMAIN_KEYS, NIC_KEYS
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._warning import warn
 
 
 def main() -> None:
@@ -572,8 +572,7 @@ def main() -> None:
         found, warnings = look(module.params)
     except (Refused, HostError) as error:
         module.fail_json(msg=str(error))
-    for warning in warnings:
-        module.warn(f"{node()}: {warning}")  # Ansible prints equal ones of several hosts once
+    warn(module, warnings)
     module.exit_json(changed=False, **found)
 
 

@@ -463,7 +463,6 @@ notes:
 """
 
 import json
-from platform import node
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -475,6 +474,7 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_error import 
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_host import LIBVIRT_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LXML_IMPORT_ERROR
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._warning import warn
 
 MATCH = ("domain", "network", "portgroup", "bridge", "mac", "title", "metadata")
 TOLD = 10_000  # characters of policies that the result has again
@@ -498,8 +498,7 @@ def _told(options: dict[str, Any]) -> dict[str, Any]:
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the options ask and return what the module returns."""
     outcome = converge(module.params, module.check_mode)
-    for warning in outcome.warnings:
-        module.warn(f"{node()}: {warning}")  # Ansible prints equal ones of several hosts once
+    warn(module, outcome.warnings)
     stands = any(failure.stands for failure in outcome.failures)
     result: dict[str, Any] = {"changed": bool(outcome.changes) or stands, "interfaces": results(outcome.changes)}
     if module.params["policies"] is not None:

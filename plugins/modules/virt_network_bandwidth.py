@@ -324,7 +324,6 @@ restarted:
   elements: str
 """
 
-from platform import node
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -336,13 +335,13 @@ from ansible_collections.virtnet.qos.plugins.module_utils._libvirt_xml import LX
 from ansible_collections.virtnet.qos.plugins.module_utils._network_plan import diff, interfaces, results
 from ansible_collections.virtnet.qos.plugins.module_utils._network_run import converge
 from ansible_collections.virtnet.qos.plugins.module_utils._refusal import Refused
+from ansible_collections.virtnet.qos.plugins.module_utils._warning import warn
 
 
 def run(module: AnsibleModule) -> dict[str, Any]:
     """Do what the options ask and return what the module returns."""
     outcome = converge(module.params, module.check_mode)
-    for warning in outcome.warnings:
-        module.warn(f"{node()}: {warning}")  # Ansible prints equal ones of several hosts once
+    warn(module, outcome.warnings)
     stands = any(failure.stands for failure in outcome.failures)
     result: dict[str, Any] = {
         "changed": bool(outcome.changes) or stands,
