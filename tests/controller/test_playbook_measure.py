@@ -15,19 +15,25 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
+
+from ansible_collections.virtnet.qos.plugins.filter import measure_plan, measure_report, measure_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 # The state of such a host is this file, for as long as somebody is connected to it.
 NODE = """<node><domain type='test'><name>web1</name><memory>65536</memory><os><type>hvm</type></os><devices>
-  <interface type='bridge'><mac address='52:54:00:6b:3c:58'/><source bridge='br0'/><target dev='vnet0'/>
+  <interface type='bridge'><mac address='52:54:00:6b:3c:59'/><source bridge='br0'/><target dev='vnet0'/>
   <bandwidth><inbound average='1000'/></bandwidth></interface></devices></domain></node>"""
 
 
-def measure(folder: Path, hosts: dict[str, Any], *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the playbook over hosts with these variables, as a user would."""
+def measure(
+    folder: Path, hosts: dict[str, Any], *options: str, playbook: str = "virtnet.qos.measure"
+) -> subprocess.CompletedProcess[str]:
+    """Run the playbook, or another, over hosts with these variables, as a user would."""
     always = {
         "ansible_connection": "local",
         "ansible_python_interpreter": sys.executable,
@@ -46,7 +52,7 @@ def measure(folder: Path, hosts: dict[str, Any], *options: str) -> subprocess.Co
             str(Path(sys.executable).parent / "ansible-playbook"),
             "-i",
             "inventory.json",
-            "virtnet.qos.measure",
+            playbook,
             *options,
         ],
         cwd=folder,
@@ -162,3 +168,21 @@ def test_nothing_is_measured_that_nobody_named(tmp_path: Path) -> None:
         "qos_measure_guests is empty for every host, and only guests that are named are measured"
         in ran.stdout + ran.stderr
     )
+
+
+@pytest.mark.parametrize(
+    ("plugin", "said"),
+    [
+        (measure_plan, '"limit": 8000000'),
+        (measure_rows, '"mac": "52:54:00:6b:3c:59"'),
+        (measure_report, "this host  web1 52:54:00:6b:3c:59  inbound"),
+    ],
+)
+def test_the_examples_of_the_filters(plugin: ModuleType, said: str, tmp_path: Path) -> None:
+    defaults = {"group/virtnet.qos.qos": {"uri": "{{ vm_qos_uri }}"}}
+    tasks = yaml.safe_load(plugin.EXAMPLES)
+    play = {"hosts": "all", "gather_facts": False, "module_defaults": defaults, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    ran = measure(tmp_path, {"one": {}}, playbook="play.yml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert said in ran.stdout
