@@ -536,7 +536,6 @@ networks:
           sample: []
 """
 
-
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.virtnet.qos.plugins.module_utils._bandwidth_info import NOTEWORTHY
